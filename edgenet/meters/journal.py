@@ -1,0 +1,96 @@
+"""A node's journal: one JSON object a line, appended to `nodes/<name>/events.jsonl`.
+
+Every table, plot, trace and summary is computed from these lines afterwards, so a scheme carries
+no metric dictionaries and a run that was killed still tells what it had done.
+
+Every line has `e` (the event's name), `t` (seconds since the epoch, wall clock) and `r` (the round
+the node was in, 0 before the first). The events that the code writes, and their own fields:
+
+| e | fields |
+| --- | --- |
+| `start` | node, role, device, pid, host, slowdown |
+| `linked` | peer |
+| `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
+| `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
+| `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages: totals of round r |
+| `fault` | peer, what (lost, silent, late, refused), why |
+| `resources` | cpu_s, rss_bytes, peak_rss_bytes, peak_weight_bytes, peak_stash_bytes |
+| `log` | level, text |
+| `end` | status (done, failed, interrupted), error?, code |
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Journal:
+    """Appends events; keeps the current round. Safe to use from several threads.
+
+    Args:
+        path: the file to append to; None keeps no file (tests, in-memory runs).
+        flush_s: a line waits at most this long in the buffer if other lines follow it; `flush`
+            and every `round`, `fault`, `start` and `end` write at once.
+    """
+
+    _URGENT = frozenset({"start", "linked", "round", "fault", "end"})
+
+    def __init__(self, path: Path | None = None, *, flush_s: float = 0.5) -> None:
+        self.round = 0
+        self._lock = threading.Lock()
+        self._flush_s = flush_s
+        self._flushed = time.monotonic()
+        # Wall time moves (NTP); within a run only its start is taken from it.
+        self._offset = time.time() - time.monotonic()
+        self._file: TextIO | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+
+    def now(self) -> float:
+        """Seconds since the epoch on a clock that never jumps within a run."""
+        return time.monotonic() + self._offset
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Append one event; `t` and `r` may be given to override now and the current round."""
+        if self._file is None:
+            return
+        record = {"e": name, "t": round(self.now(), 6), "r": self.round, **fields}
+        line = json.dumps(record, separators=(",", ":")) + "\n"
+        with self._lock:
+            if self._file.closed:
+                return
+            self._file.write(line)
+            now = time.monotonic()
+            if name in self._URGENT or now - self._flushed > self._flush_s:
+                self._file.flush()
+                self._flushed = now
+
+    @contextmanager
+    def span(self, kind: str, name: str, **fields: Any) -> Iterator[None]:
+        """Record how long the body took, also when it raises."""
+        start, round_ = time.monotonic(), self.round
+        try:
+            yield
+        finally:
+            took = time.monotonic() - start
+            at = round(start + self._offset, 6)
+            self.event("span", k=kind, n=name, t=at, r=round_, d=round(took, 6), **fields)
+
+    def flush(self) -> None:
+        """Write what waits in the buffer to the file."""
+        with self._lock:
+            if self._file is not None and not self._file.closed:
+                self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close; later events are dropped."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()

@@ -1,0 +1,51 @@
+"""A stage: the part of a model that one node holds, with three verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Stage(Protocol):
+    """A run of layers with its optimizer. Knows neither first nor last, neither loss nor network.
+
+    Several forwards may precede their backwards (pipelines): backward answers the oldest forward.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation for input x (batch, ...), stashed for `backward`; detached."""
+
+    def backward(self, error: Tensor) -> Tensor:
+        """Add the gradients that `error` (the shape of forward's result) causes to the parameters'
+        gradients; return the error of the stage's input. Answers the oldest open forward."""
+
+    def step(self) -> None:
+        """One optimizer step with the gradients gathered since the last; then they are zero."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        """Evaluation-mode output for x without a stash or gradients."""
+
+    def state(self) -> list[Tensor]:
+        """Parameters and buffers, in the order of `names` (live tensors, not copies)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """state_dict keys of the whole model, in the order of `state`."""
+
+    def load(self, state: Sequence[Tensor]) -> None:
+        """Copy `state` (as `state()` gave it, elsewhere) into the parameters and buffers."""
+
+    def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
+        """Add mu (w - anchor) to the gradients: FedProx's proximal term. `anchor` as `state()`."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Mean cross-entropy of logits (batch, classes) and labels (batch,); and d loss/d logits."""
+    leaf = logits.detach().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(leaf, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert leaf.grad is not None
+    return loss.item(), leaf.grad

@@ -1,0 +1,109 @@
+"""What a scheme is given: the vocabulary between the mathematics and the machinery.
+
+A role is a plain function, written straight down; `Role.play` picks what that function needs from
+the node's bench (its links, its part of the model, its data) and calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from edgenet.links.protocol import Link, LinkGroup
+from edgenet.models.stage import Stage
+
+
+class Batches(Protocol):
+    """A node's own share of the training data."""
+
+    @property
+    def samples(self) -> int:
+        """|D_i|: samples in the share."""
+
+    def __len__(self) -> int:
+        """Batches in one pass (the last may be smaller)."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass: (inputs (batch, channels, height, width), labels (batch,)); every pass in a
+        new order that depends on the seed, the share and the number of the pass alone."""
+
+
+class Rounds(Protocol):
+    """The rounds of a run. Iterating sets the round that everything is metered under."""
+
+    def __iter__(self) -> Iterator[int]:
+        """1, 2, ... up to `train.rounds`."""
+
+    def report(self, *, state: Sequence[Tensor] | None = None, **figures: Any) -> None:
+        """Record this round's figures (loss=..., active=...), save `state` (the global model) as
+        the newest checkpoint, and, when an evaluation is due, test it and record the accuracy."""
+
+    def due(self) -> bool:
+        """Whether the current round ends with an evaluation."""
+
+
+class Bench(Protocol):
+    """Everything that one node has to work with."""
+
+    name: str
+    seed: int
+    options: Any
+    """The scheme's own settings: an instance of its `Scheme.options`."""
+    local_epochs: int
+    deadline_s: float | None
+
+    def link(self, role: str) -> Link:
+        """The link to the one peer that plays `role`."""
+
+    def links(self, role: str) -> LinkGroup:
+        """The links to all peers that play `role`, in file order."""
+
+    def model(self) -> Stage:
+        """The whole model."""
+
+    def head(self) -> Stage:
+        """The layers before `train.cut`."""
+
+    def tail(self) -> Stage:
+        """The layers after `train.cut`."""
+
+    def batches(self) -> Batches:
+        """This node's share of the training data."""
+
+    def rounds(self) -> Rounds:
+        """The rounds to go through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """One kind of node in a scheme."""
+
+    name: str
+    play: Callable[[Bench], None]
+    """Calls the role's function with what it needs from the bench; returns when training ends."""
+    many: bool = False
+    """False: exactly one node plays it. True: all the nodes that are left, at least one."""
+    essential: bool = True
+    """The run cannot go on without it. Where False, the quorum of its peers decides."""
+    peers: tuple[str, ...] = ()
+    """Roles it exchanges messages with; each such pair of nodes gets a link."""
+    trains_on: bool = False
+    """It owns a share of the training data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """A way of distributing training."""
+
+    name: str
+    summary: str
+    """One line for `--help` and reports, with the paper's section."""
+    roles: tuple[Role, ...]
+    """In the order in which they take nodes: single roles first."""
+    options: type | None = None
+    """A frozen dataclass of the scheme's own keys under `train:`; its defaults are the paper's."""
+    cuts: bool = False
+    """It needs `train.cut`."""

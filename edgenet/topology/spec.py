@@ -1,0 +1,171 @@
+"""The values that a topology file becomes. No kernel, no torch, no process: only numbers and names.
+
+All quantities are SI: bits per second, seconds, metres, bytes, fractions of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """What one direction of a link does to the bytes that pass through it."""
+
+    rate_bps: float = math.inf
+    """Bits per second; inf = as fast as the host."""
+    delay_s: float = 0.0
+    """One-way propagation delay."""
+    jitter_s: float = 0.0
+    """Half-width of the uniform variation of the delay; order is kept."""
+    loss: float = 0.0
+    """Probability that a packet is lost (and, on a reliable link, sent again)."""
+    queue_bytes: int = 1_000_000
+    """Bytes that may wait for transmission before the sender is held back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One process, container or board."""
+
+    name: str
+    """Unique in the topology; members of a group of n are group0 .. group<n-1>."""
+    group: str
+    """The key under `nodes:` that it came from (equal to `name` for a single node)."""
+    device: str
+    """Name of its device profile (edgenet.devices)."""
+    at: tuple[float, float] | None = None
+    """Position in metres, for channels that depend on distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSpec:
+    """A wire between two nodes, or a medium: many members around one base (or a switch)."""
+
+    name: str
+    profile: str
+    """'raw' (numbers in the file), or a family of edgenet.channels: 'ethernet', 'wifi', 'lte'."""
+    options: Mapping[str, Any]
+    """The profile's own settings, parsed to SI: for 'raw' the fields of Channel, optionally once
+    more under 'up' (towards the base) and 'down'; for the others {'value': ...} or a mapping."""
+    ends: tuple[str, ...]
+    """Node names. A wire: two. A medium: the members (without the base)."""
+    base: str | None = None
+    """The medium's base station or access point, through which members reach each other too;
+    None for a wire or a switch (there every end reaches every other in one hop)."""
+    shared: bool = False
+    """True: members that send at the same time share the medium's capacity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """How the training set is dealt out to the nodes that train."""
+
+    kind: str = "iid"
+    """'iid', 'shards' (by label), 'dirichlet', or 'sizes'."""
+    alpha: float = 0.5
+    """Dirichlet concentration; small = each node sees few labels."""
+    shards_per_node: int = 2
+    """For 'shards': pieces of the label-sorted set that each node gets (McMahan et al., sec. 3)."""
+    sizes: tuple[int, ...] = ()
+    """For 'sizes': samples per node, drawn without replacement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The dataset and how much of it is used."""
+
+    name: str = "digits"
+    train: int | None = None
+    """Use only this many training samples (drawn by the seed); None = all."""
+    test: int | None = None
+    """Use only this many test samples (drawn by the seed); None = all."""
+    views: tuple[str, ...] = ()
+    """One transformation per source (FPL)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """The optimizer of every stage."""
+
+    name: str = "sgd"
+    """'sgd' or 'adam'."""
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """What is trained, by which scheme, on what."""
+
+    scheme: str
+    model: str = "two-nn"
+    data: Data = Data()
+    partition: Partition = Partition()
+    rounds: int = 10
+    """Global rounds (`rounds:` or `epochs:` in the file: for schemes without rounds, epochs)."""
+    local_epochs: int = 1
+    """Passes over its own data that a learner makes between two exchanges of weights."""
+    batch: int = 32
+    lr: float = 0.05
+    optimizer: Optimizer = Optimizer()
+    cut: str | int | None = None
+    """Where split schemes cut the model: a layer's name or the number of layers in the head."""
+    evaluate: int = 1
+    """Test the model every so many rounds (and after the last); 0 = never."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The scheme's own keys (`mu_prox`, `alpha`, ...), checked against the scheme."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """What is done when a node dies, freezes or dawdles."""
+
+    heartbeat_s: float = 1.0
+    """An idle link says that it is alive this often."""
+    silence_s: float = 4.0
+    """A peer that was not heard for this long counts as frozen or cut off."""
+    quorum: float = 0.5
+    """Least part of the peers that must be left: a fraction in (0, 1], or a count above 1."""
+    join_s: float = 30.0
+    """How long nodes wait for each other at the start."""
+    deadline_s: float | None = None
+    """A round does not wait longer than this for a slow peer; None = as long as it is alive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """A network and what is trained on it."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    links: tuple[LinkSpec, ...]
+    train: Train
+    faults: Faults = Faults()
+    place: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Role -> node names, where the default placement is not wanted."""
+    shaping: str = "auto"
+    seed: int = 0
+    file: str = field(default="<topology>", compare=False)
+    """Where it was read from, for messages."""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """Dotted path ('train.scheme', 'links.cell.members') -> line number in the file."""
+
+    def where(self, path: str) -> str:
+        """'file:line' of a dotted path, or of its nearest parent that the file mentions."""
+        while path:
+            if path in self.lines:
+                return f"{self.file}:{self.lines[path]}"
+            path = path.rpartition(".")[0]
+        return self.file
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; KeyError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
