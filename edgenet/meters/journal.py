@@ -12,9 +12,11 @@ the node was in, 0 before the first). The events that the code writes, and their
 | `linked` | peer |
 | `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
-| `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages: totals of round r |
+| `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up |
+| `traffic` | peer, out, in: bytes that crossed the link since it stands, about once a second |
+| `doing` | k (kinds of the spans that are open now), about once a second |
 | `fault` | peer, what (lost, silent, late, refused), why |
-| `resources` | cpu_s, rss_bytes, peak_rss_bytes, peak_weight_bytes, peak_stash_bytes |
+| `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
 | `log` | level, text |
 | `end` | status (done, failed, interrupted), error?, code |
 """
@@ -48,6 +50,7 @@ class Journal:
         self._flushed = time.monotonic()
         # Wall time moves (NTP); within a run only its start is taken from it.
         self._offset = time.time() - time.monotonic()
+        self._open: dict[object, str] = {}
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,12 +79,19 @@ class Journal:
     def span(self, kind: str, name: str, **fields: Any) -> Iterator[None]:
         """Record how long the body took, also when it raises."""
         start, round_ = time.monotonic(), self.round
+        token = object()
+        self._open[token] = kind
         try:
             yield
         finally:
             took = time.monotonic() - start
+            del self._open[token]
             at = round(start + self._offset, 6)
             self.event("span", k=kind, n=name, t=at, r=round_, d=round(took, 6), **fields)
+
+    def doing(self) -> None:
+        """Record the spans that are open, so that a live view knows what a long one is about."""
+        self.event("doing", k=sorted(set(self._open.copy().values())))
 
     def flush(self) -> None:
         """Write what waits in the buffer to the file."""

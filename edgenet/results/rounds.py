@@ -1,0 +1,106 @@
+"""rounds.csv: one line a round.
+
+| column | holds |
+| --- | --- |
+| round | 1, 2, ... |
+| t_s | seconds from the start of the run to the end of the round |
+| wall_s | seconds that the round took |
+| train_s | the same without the reporter's evaluation |
+| loss | of the training; empty where it was not computed, or was not finite |
+| test_loss, accuracy | of the test set, likewise; accuracy is a fraction of one |
+| active | how many peers took part |
+| payload_bytes, overhead_bytes | of all links, without evaluation |
+| faults | how many faults were recorded in the round, by all nodes together |
+
+Behind them stand the scheme's own figures, as far as they are single values.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from edgenet.results.ledger import Volume
+from edgenet.results.tally import RoundTally, Tally
+
+COLUMNS = (
+    "round",
+    "t_s",
+    "wall_s",
+    "train_s",
+    "loss",
+    "test_loss",
+    "accuracy",
+    "active",
+    "payload_bytes",
+    "overhead_bytes",
+    "faults",
+)
+
+
+def round_table(tally: Tally) -> list[dict[str, Any]]:
+    """One mapping a round, with the columns above; a missing figure is None."""
+    volumes = tally.ledger.by_round()
+    reporter = tally.reporter
+    evaluate_s = {} if reporter is None else reporter.evaluate_s
+    table = []
+    for each in tally.rounds:
+        volume = volumes.get(each.number, Volume())
+        row = {
+            "round": each.number,
+            "t_s": round(each.t - tally.start_s, 6),
+            "wall_s": round(each.wall_s, 6),
+            "train_s": round(max(0.0, each.wall_s - evaluate_s.get(each.number, 0.0)), 6),
+            "loss": figure(each.fields.get("loss")),
+            "test_loss": figure(each.fields.get("test_loss")),
+            "accuracy": figure(each.fields.get("accuracy")),
+            "active": active_count(each),
+            "payload_bytes": volume.payload,
+            "overhead_bytes": volume.overhead,
+            "faults": sum(fault.round == each.number for fault in tally.faults),
+        }
+        table.append(row | _own(each))
+    return table
+
+
+def figure(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def active_count(each: RoundTally) -> int | None:
+    """How many peers took part: `active` is their names, or their number; None if not said."""
+    active = each.fields.get("active")
+    if isinstance(active, list):
+        return len(active)
+    return active if isinstance(active, int) else None
+
+
+def _own(each: RoundTally) -> dict[str, Any]:
+    """The scheme's own figures."""
+    return {
+        key: value
+        for key, value in each.fields.items()
+        if key not in COLUMNS and isinstance(value, str | int | float)
+    }
+
+
+def rounds_csv(table: list[dict[str, Any]]) -> str:
+    """The table as CSV; the scheme's own columns in alphabetical order."""
+    own = sorted({key for row in table for key in row} - set(COLUMNS))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *own], restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in table:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return value

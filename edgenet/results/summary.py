@@ -1,0 +1,128 @@
+"""summary.json: a run in one object.
+
+`bytes` is the scheme's own traffic; `bytes.evaluation` is what only the testbed needed. A node's
+`compute_s` is the emulated device's: `slowdown_s` of it were slept. `energy_kwh` and `carbon_g` sum
+up the nodes whose power is known; `energy_unknown` names the others.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from edgenet.devices import PROFILES
+from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
+from edgenet.meters import energy
+from edgenet.results.events import Event
+from edgenet.results.rundir import SCHEMA_VERSION
+from edgenet.results.tally import NodeTally, Tally
+
+LOST = "lost"
+"""Status of a node that ended without saying so: killed, crashed, or its host went away."""
+
+_OUTCOMES = {
+    DONE: "done",
+    BAD_INPUT: "bad input",
+    NODE_FAILED: "failed",
+    INTERRUPTED: "interrupted",
+}
+
+
+def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
+    """The object of summary.json. A figure that nobody reported is None.
+
+    Args:
+        run: run.json (its keys: edgenet.results.rundir).
+        tally: of all events.
+    """
+    rounds = tally.rounds
+    code = _exit_code(run, tally)
+    nodes = {name: _node(node) for name, node in tally.nodes.items()}
+    known_j = [node["energy_j"] for node in nodes.values() if node["energy_j"] is not None]
+    joules = sum(known_j)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "outcome": _OUTCOMES.get(code, f"exit code {code}"),
+        "exit_code": code,
+        **{key: run.get(key) for key in ("scheme", "topology", "seed")},
+        "rounds": len(rounds),
+        "rounds_asked": run.get("rounds"),
+        "wall_s": round(tally.wall_s, 6),
+        "round_s": statistics.median(each.wall_s for each in rounds) if rounds else None,
+        "accuracy": _last(tally, "accuracy"),
+        "loss": _last(tally, "loss"),
+        "test_loss": _last(tally, "test_loss"),
+        "parameters": run.get("parameters"),
+        "shaping": run.get("shaping"),
+        "bytes": tally.ledger.as_dict(),
+        "nodes": nodes,
+        "energy_kwh": energy.kwh(joules) if known_j else None,
+        "carbon_g": energy.carbon_g(joules) if known_j else None,
+        "energy_unknown": [name for name, node in nodes.items() if node["energy_j"] is None],
+        "faults": [_fault(event, tally.start_s) for event in tally.faults],
+    }
+
+
+def _node(node: NodeTally) -> dict[str, Any]:
+    return {
+        "role": node.role,
+        "device": node.device,
+        "status": node.status or LOST,
+        **({"error": node.error} if node.error else {}),
+        "compute_s": node.spans_s.get("compute", 0.0) + node.slowdown_s,
+        "slowdown_s": node.slowdown_s,
+        **{f"{kind}_s": node.spans_s.get(kind, 0.0) for kind in ("send", "wait", "evaluate")},
+        "cpu_s": node.cpu_s,
+        "peak_rss_bytes": node.peak("peak_rss_bytes"),
+        "peak_pss_bytes": node.peak("pss_bytes"),
+        "peak_weight_bytes": node.peak("peak_weight_bytes"),
+        "peak_stash_bytes": node.peak("peak_stash_bytes"),
+        "energy_j": _energy_j(node),
+    }
+
+
+def _energy_j(node: NodeTally) -> float | None:
+    """Modelled; evaluation is the testbed's, so its CPU time is not the device's."""
+    device = PROFILES.get(node.device)
+    if device is None or node.cpu_s is None or node.start_s is None:
+        return None
+    return energy.energy_j(
+        device,
+        wall_s=node.last_s - node.start_s,
+        cpu_s=max(0.0, node.cpu_s - node.spans_s.get("evaluate", 0.0)),
+        slowdown=node.slowdown,
+    )
+
+
+def _exit_code(run: Mapping[str, Any], tally: Tally) -> int:
+    """The command's own where it is known; else what it must have been, judged by the nodes."""
+    known = run.get("exit_code")
+    if isinstance(known, int):
+        return known
+    states = {node.status for node in tally.nodes.values()}
+    if "interrupted" in states:
+        return INTERRUPTED
+    reporter = tally.reporter
+    deciding = reporter.status if reporter is not None else "done" if states == {"done"} else None
+    return DONE if deciding == "done" else NODE_FAILED
+
+
+def _last(tally: Tally, key: str) -> float | None:
+    """The latest value of a round's figure; None if no round has it."""
+    for each in reversed(tally.rounds):
+        value = each.fields.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    return None
+
+
+def _fault(event: Event, start_s: float) -> dict[str, Any]:
+    return {
+        "t_s": round(event.t - start_s, 6),
+        "round": event.round,
+        "node": event.node,
+        "peer": event.text("peer"),
+        "what": event.text("what"),
+        "why": event.text("why"),
+    }

@@ -1,0 +1,176 @@
+"""One pass over the events of a run: what each node did, and how each round went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgenet.results.events import Event, natural
+from edgenet.results.ledger import Ledger
+
+
+@dataclass
+class RoundTally:
+    """One round, as one node reported it."""
+
+    number: int
+    t: float = 0.0
+    """Epoch seconds of its end."""
+    wall_s: float = 0.0
+    """Seconds since the round before it, or since the node's first act in round 1."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """loss, accuracy, active, and the scheme's own."""
+
+
+@dataclass
+class NodeTally:
+    """What one node did. A node that was started again goes on in the same tally."""
+
+    name: str
+    role: str = ""
+    device: str = ""
+    slowdown: float = 1.0
+    """Seconds its emulated device needs for a second of the host."""
+    start_s: float | None = None
+    """Epoch seconds of its first event; None if it never wrote one."""
+    last_s: float = 0.0
+    """Epoch seconds of the end of its latest event."""
+    spans_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Kind of span -> seconds."""
+    slowdown_s: float = 0.0
+    """Seconds slept so that the device is as slow as it should be (a part of `idle`)."""
+    evaluate_s: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    """Round -> seconds of evaluation."""
+    cpu_s: float | None = None
+    """CPU seconds; None if it never reported its resources."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Largest value of every `*_bytes` field of its `resources` events."""
+    status: str | None = None
+    """Of its `end` event; None while there is none."""
+    error: str = ""
+    """Why it failed, in its own words."""
+    rounds: dict[int, RoundTally] = field(default_factory=dict)
+    """Round -> its figures, where this node reports rounds."""
+    _round_start_s: float | None = None
+    _earlier_cpu_s: float = 0.0
+    _reported: bool = False
+
+    def add(self, event: Event) -> None:
+        """Take in one of its events."""
+        self.start_s = event.t if self.start_s is None else min(event.t, self.start_s)
+        self.last_s = max(self.last_s, event.t)
+        match event.name:
+            case "start":
+                self._start(event)
+            case "span":
+                self._span(event)
+            case "round":
+                self._round(event)
+            case "resources":
+                self._resources(event)
+            case "end":
+                self.status = event.text("status", "done")
+                self.error = event.text("error")
+        if event.round > 0 and not self._reported:
+            earlier = event.t if self._round_start_s is None else self._round_start_s
+            self._round_start_s = min(event.t, earlier)
+
+    def _start(self, event: Event) -> None:
+        self.role = event.text("role", self.role)
+        self.device = event.text("device", self.device)
+        self.slowdown = event.number("slowdown") or 1.0
+        self.status, self.error = None, ""
+        self._earlier_cpu_s = self.cpu_s or 0.0
+        self._round_start_s, self._reported = None, False
+
+    def _span(self, event: Event) -> None:
+        took_s, kind = event.number("d") or 0.0, event.text("k")
+        self.spans_s[kind] += took_s
+        if kind == "idle" and event.text("n") == "slowdown":
+            self.slowdown_s += took_s
+        if kind == "evaluate":
+            self.evaluate_s[event.round] += took_s
+        self.last_s = max(self.last_s, event.t + took_s)
+
+    def _round(self, event: Event) -> None:
+        figures = self.rounds.setdefault(event.round, RoundTally(event.round))
+        before = event.t if self._round_start_s is None else self._round_start_s
+        figures.wall_s += event.t - before
+        figures.t = event.t
+        figures.fields.update(
+            (key, value) for key, value in event.fields.items() if key not in ("e", "t", "r")
+        )
+        self._round_start_s, self._reported = event.t, True
+
+    def _resources(self, event: Event) -> None:
+        cpu_s = event.number("cpu_s")
+        if cpu_s is not None:
+            self.cpu_s = self._earlier_cpu_s + cpu_s
+        for key in event.fields:
+            if key.endswith("_bytes"):
+                self.peaks[key] = max(self.peaks.get(key, 0), event.count(key))
+
+    def peak(self, key: str) -> int | None:
+        """Largest value of a `resources` field; None if it was never reported."""
+        return self.peaks.get(key)
+
+
+class Tally:
+    """Everything that the tables of a run are made of.
+
+    Args:
+        events: of all nodes, each node's in the order in which they were written.
+        expected: {name: {role, device}} of the nodes that the run should have (run.json's
+            `nodes`); one that never wrote an event is in the tables nevertheless.
+    """
+
+    def __init__(self, events: Iterable[Event], expected: Mapping[str, Any] | None = None) -> None:
+        self.nodes: dict[str, NodeTally] = {}
+        self.ledger = Ledger()
+        self.faults: list[Event] = []
+        for name, about in (expected or {}).items():
+            about = about if isinstance(about, Mapping) else {}
+            role, device = about.get("role", ""), about.get("device", "")
+            self.nodes[name] = NodeTally(name, str(role), str(device))
+        for event in events:
+            self._add(event)
+        self.faults.sort(key=lambda event: event.t)
+
+    def _add(self, event: Event) -> None:
+        if event.node not in self.nodes:
+            self.nodes[event.node] = NodeTally(event.node)
+        self.nodes[event.node].add(event)
+        if event.name == "bytes":
+            self.ledger.add(event)
+        elif event.name == "fault":
+            self.faults.append(event)
+
+    @property
+    def start_s(self) -> float:
+        """Epoch seconds of the first event of all; 0 where there is none."""
+        starts = [node.start_s for node in self.nodes.values() if node.start_s is not None]
+        return min(starts, default=0.0)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds from the first event of all to the end of the last."""
+        ends = [node.last_s for node in self.nodes.values() if node.start_s is not None]
+        return max(ends, default=0.0) - self.start_s
+
+    @property
+    def reporter(self) -> NodeTally | None:
+        """The node whose `round` events count: the one with the most; None if there are none."""
+        candidates = [node for node in self.nodes.values() if node.rounds]
+        return max(
+            sorted(candidates, key=lambda node: natural(node.name)),
+            key=lambda node: len(node.rounds),
+            default=None,
+        )
+
+    @property
+    def rounds(self) -> list[RoundTally]:
+        """Rounds as the reporter saw them, in order."""
+        reporter = self.reporter
+        return [] if reporter is None else [reporter.rounds[n] for n in sorted(reporter.rounds)]
