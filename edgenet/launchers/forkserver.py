@@ -1,0 +1,205 @@
+"""The fork server: imports torch once, warms up, then forks one process per node and reaps them.
+
+    python -m edgenet.launchers.forkserver [MACHINERY]
+
+It is started anew by its launcher and not forked from it, so it is single-threaded and small when
+it forks; it speaks the lines of `edgenet.launchers.lines` on stdin and stdout. The rendezvous
+socket listens before the first fork, so a node may connect at once; the store behind it runs here
+and needs threads, so it is opened after the last fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgenet.errors import DONE, NODE_FAILED, EdgenetError
+from edgenet.launchers.children import Children, die_with_parent
+from edgenet.launchers.job import Job
+from edgenet.launchers.lines import LineReader, write_line
+
+REAL = "edgenet.launchers.machinery"
+"""The module that does the work (see there); tests put a stand-in without torch in its place."""
+
+_GRACE_S = 2.0  # for nodes whose launcher is gone
+_BACKLOG = 4096
+
+
+class Over(Exception):
+    """There is nothing more to do; whoever had to be told has been told."""
+
+
+class ForkServer:
+    """One run's fork server.
+
+    Args:
+        machinery: a module like `edgenet.launchers.machinery`.
+        orders: the launcher's lines.
+        reports: file descriptor for the lines to the launcher.
+    """
+
+    def __init__(self, machinery: Any, orders: LineReader, reports: int) -> None:
+        self._machinery, self._orders, self._reports = machinery, orders, reports
+        self._children = Children()
+        self._kill_at: float | None = None
+
+    def serve(self) -> int:
+        """Carry out one run, from the first order to the last reaped node."""
+        try:
+            order = self._order("resolve")
+            with self._refusing():
+                plan = self._machinery.resolve(order["path"], order["overrides"])
+                self._report("plan", **self._machinery.describe(plan))
+                host_flops = self._machinery.warm_up(plan)
+            self._report("ready", host_flops=host_flops)
+            order = self._order("start")
+        except Over:
+            return NODE_FAILED
+        with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+            self._run(plan, _job(order, listener, host_flops), listener)
+        return DONE
+
+    def _order(self, name: str) -> dict[str, Any]:
+        """Wait for the one order that may come now. The end, or a stop, comes instead: Over."""
+        while not self._orders.ended:
+            for line in self._orders.read():
+                if line["do"] == name:
+                    return line
+                raise Over
+        raise Over
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except EdgenetError as error:
+            self._report("refused", code=error.exit_code, text=str(error))
+            raise Over from error
+
+    def _report(self, what: str, **fields: Any) -> None:
+        try:
+            write_line(self._reports, **{"is": what, **fields})
+        except BrokenPipeError:
+            self._stop(_GRACE_S)
+
+    def _run(self, plan: Any, job: Job, listener: socket.socket) -> None:
+        gc.collect()
+        gc.freeze()  # the collector would touch, and so copy, the pages the nodes share
+        with _wakeups() as wakeup:
+            signal.signal(signal.SIGTERM, lambda *_: self._stop(_GRACE_S))
+            close = (self._orders.fd, self._reports, listener.fileno(), *wakeup)
+            try:
+                self._fork_all(plan, job, close)
+            except OSError as error:
+                self._report("refused", code=NODE_FAILED, text=_no_room(self._children, error))
+                self._stop(_GRACE_S)
+            with self._machinery.rendezvous(listener):
+                self._supervise(wakeup[0])
+        self._report("empty")
+
+    def _fork_all(self, plan: Any, job: Job, close: tuple[int, ...]) -> None:
+        for seat in plan.seats:
+            if self._kill_at is not None:
+                return
+            body = partial(self._machinery.run_node, plan, seat.name, job)
+            pid = self._children.fork(seat.name, job.log(seat.name), close, body)
+            self._report("started", node=seat.name, pid=pid)
+
+    def _supervise(self, wakeup: int) -> None:
+        while True:
+            for reaped in self._children.reap():
+                self._report("ended", **vars(reaped))
+            if not len(self._children):
+                return
+            self._listen(wakeup)
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._children.signal(signal.SIGKILL)
+
+    def _listen(self, wakeup: int) -> None:
+        """Wait until a child has ended, an order has come, or the grace is over."""
+        poller = select.poll()
+        poller.register(wakeup, select.POLLIN)
+        if not self._orders.ended:
+            poller.register(self._orders.fd, select.POLLIN)
+        left = 1.0 if self._kill_at is None else self._kill_at - time.monotonic()
+        ready = {fd for fd, _ in poller.poll(1000 * min(max(left, 0.05), 1.0))}
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+        if self._orders.fd in ready:
+            for line in self._orders.read():
+                self._stop(line["grace_s"])
+            if self._orders.ended:
+                self._stop(_GRACE_S)
+
+    def _stop(self, grace_s: float) -> None:
+        """SIGTERM now, SIGKILL after the grace; a second stop can only shorten it."""
+        kill_at = time.monotonic() + grace_s
+        if self._kill_at is None:
+            self._children.signal(signal.SIGTERM)
+            self._kill_at = kill_at
+        self._kill_at = min(self._kill_at, kill_at)
+
+
+def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | None) -> Job:
+    return Job(
+        run_dir=Path(order["run_dir"]),
+        key=bytes.fromhex(order["key"]),
+        shaping=order["shaping"],
+        store_port=listener.getsockname()[1],
+        host_flops=host_flops,
+    )
+
+
+def _no_room(children: Children, error: OSError) -> str:
+    return (
+        f"the system refused to start node number {len(children) + 1}: {error.strerror}; "
+        "raise the limit on processes (ulimit -u, pids.max) or use fewer nodes"
+    )
+
+
+@contextmanager
+def _wakeups() -> Iterator[tuple[int, int]]:
+    """A pipe that becomes readable when a signal has come."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader, writer
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+def _raise_open_files() -> None:
+    """One socket a node in the store: the soft limit of 1024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> int:
+    """Serve one run on stdin and stdout."""
+    die_with_parent(os.getppid(), signal.SIGTERM)
+    reports = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints must not mix with the reports
+    _raise_open_files()
+    machinery = importlib.import_module(sys.argv[1] if len(sys.argv) > 1 else REAL)
+    return ForkServer(machinery, LineReader(0), reports).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What every node of one run is told by its launcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run, as its nodes see it."""
+
+    run_dir: Path
+    """Folder of the run; a node writes under nodes/<its name>."""
+    key: bytes = field(repr=False)
+    """The join key that every node proves to its peers."""
+    shaping: str
+    """The back end in use: 'paced' or 'none'."""
+    store_port: int
+    """TCP port of the rendezvous store."""
+    store_host: str = "127.0.0.1"
+    """Host of the rendezvous store."""
+    address: str = "127.0.0.1"
+    """The address of this host under which other nodes reach its links."""
+    host_flops: float | None = None
+    """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
+
+    def log(self, node: str) -> Path:
+        """Where a node's stdout and stderr go."""
+        return self.run_dir / "nodes" / node / "log.txt"

@@ -1,0 +1,76 @@
+"""The conversation between a launcher and its fork server: one JSON object a line, over two pipes.
+
+The join key travels here and nowhere else: not on a command line, not in the environment, not in a
+file.
+
+| from | line | meaning |
+| --- | --- | --- |
+| launcher | `do: resolve, path, overrides` | read and check this topology, then warm up |
+| server | `is: plan, topology, seats` | it is sound: its resolved text, and one seat a node |
+| server | `is: refused, code, text` | it is not, or the machine cannot: the sentence; it ends |
+| server | `is: ready, host_flops` | warmed up: the nodes can be forked |
+| launcher | `do: start, run_dir, key, shaping` | start every node |
+| server | `is: started, node, pid` | a node runs |
+| server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
+| launcher | `do: stop, grace_s` | SIGTERM to every node, SIGKILL after the grace |
+| server | `is: empty` | every node was reaped; it ends |
+
+The end of either pipe is an order too: a server whose launcher is gone stops its nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from typing import Any
+
+_CHUNK = 65536
+
+
+class LineReader:
+    """Takes JSON lines from a pipe as they come.
+
+    Args:
+        fd: the reading end; stays owned by the caller.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.ended = False
+        self._rest = b""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something (a line, a part of one, or the end) is there within the timeout."""
+        if self.ended:
+            return False
+        poller = select.poll()
+        poller.register(self.fd, select.POLLIN)
+        return bool(poller.poll(max(timeout_s, 0.0) * 1000))
+
+    def read(self) -> list[dict[str, Any]]:
+        """The complete lines after one read, which blocks if nothing is there; sets `ended`."""
+        chunk = os.read(self.fd, _CHUNK)
+        if not chunk:
+            self.ended = True
+            return []
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def read_for(self, timeout_s: float) -> list[dict[str, Any]]:
+        """The lines that arrive next: returns with the first of them, or empty at the timeout or
+        the end."""
+        end = time.monotonic() + timeout_s
+        while self.wait(end - time.monotonic()):
+            lines = self.read()
+            if lines:
+                return lines
+        return []
+
+
+def write_line(fd: int, **fields: Any) -> None:
+    """Write one line whole. Raises BrokenPipeError when nobody reads any more."""
+    data = json.dumps(fields).encode() + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,135 @@
+"""`edgenet run`: one process a node on this host, under a fork server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, NodeError
+from edgenet.launchers import shaping
+from edgenet.launchers.blame import failure, told
+from edgenet.launchers.forkserver import REAL
+from edgenet.launchers.policy import Limits, Referee
+from edgenet.launchers.record import Record
+from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
+from edgenet.results.rundir import RunDir, new_run_dir
+from edgenet.results.write import write_all
+from edgenet.topology.load import load
+from edgenet.topology.spec import Topology
+
+
+class View(Protocol):
+    """What shows a run while it goes on."""
+
+    def update(self) -> None:
+        """Called several times a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run."""
+
+    path: Path
+    """The topology file."""
+    overrides: tuple[str, ...] = ()
+    """'path.to.key=value', applied in order."""
+    out: Path = Path("runs")
+    """The run's folder is made in here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    run: RunDir
+    """Everything that it left behind."""
+    summary: dict[str, Any]
+    """The object of summary.json."""
+    exit_code: int
+    """What the command ends with."""
+    error: str | None
+    """The sentence it ends with, or None when all went well."""
+
+
+class Local:
+    """Runs topologies on this host.
+
+    Args:
+        say: takes lines for the user (which shaping, which node was lost).
+        show: makes the view of a run from its folder and topology.
+        limits: how long ending nodes are waited for.
+        machinery: the module that the fork server works with.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        show: Callable[[RunDir, Topology], AbstractContextManager[View]] | None = None,
+        limits: Limits | None = None,
+        machinery: str = REAL,
+    ) -> None:
+        self._say, self._show = say, show or (lambda run, topology: nullcontext(_Blind()))
+        self._limits, self._machinery = limits or Limits(), machinery
+
+    def run(self, request: Request) -> Outcome:
+        """Run one topology to its end, whatever end that is.
+
+        Raises:
+            InputError: before any node was started.
+            Interrupted: likewise.
+            NodeError: the fork server did not come up.
+        """
+        topology = load(request.path, request.overrides)
+        back_end = shaping.choose(topology.shaping)
+        self._say(f"shaping: {back_end.used} ({back_end.why})")
+        with StopSignals() as stop:
+            with Supervisor(stop, self._limits, self._machinery) as supervisor:
+                cast = supervisor.prepare(request.path, request.overrides)
+                run = new_run_dir(request.out, topology.name)
+                run.topology.write_text(cast.topology, encoding="utf-8")
+                record = Record(run, topology, cast.seats, back_end, "local")
+                record.write(host_flops=cast.host_flops)
+                referee = Referee(seats=cast.seats, limits=self._limits)
+                supervisor.start(run.path, back_end.used)
+                with self._show(run, topology) as view:
+                    error = self._watch(supervisor, cast, referee, view, run)
+            return _finish(run, record, referee, error)
+
+    def _watch(
+        self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir
+    ) -> str | None:
+        """Until every node has ended; the sentence if the launcher itself failed."""
+        seats = {seat.name: seat for seat in cast.seats}
+        updated = 0.0
+        try:
+            for report in supervisor.watch(cast, referee):
+                if report is not None and report["is"] == "ended":
+                    end = referee.ends[report["node"]]
+                    if not (end.good or end.stopped or seats[report["node"]].essential):
+                        self._say(f"{told(run, report['node'], end)}; the run goes on without it")
+                if time.monotonic() - updated > 0.2:
+                    view.update()
+                    updated = time.monotonic()
+        except NodeError as failed:
+            return str(failed)
+        return None
+
+
+def _finish(run: RunDir, record: Record, referee: Referee, error: str | None) -> Outcome:
+    code = NODE_FAILED if error else referee.exit_code
+    error = error or failure(run, referee)
+    if code == DONE:
+        error = None
+    elif code == INTERRUPTED:
+        error = f"interrupted; what was computed is in {run.path}"
+    record.finish(code, error, referee.ends)
+    return Outcome(run=run, summary=write_all(run.path), exit_code=code, error=error)
+
+
+class _Blind:
+    def update(self) -> None:
+        """Nothing to show."""

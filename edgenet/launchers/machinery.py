@@ -1,0 +1,66 @@
+"""What a fork server works with: the meeting point of launchers with nodes and links.
+
+A stand-in for tests is a module with the same functions.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from edgenet.launchers.job import Job
+from edgenet.node.plan import Plan
+from edgenet.node.plan import resolve as resolve_topology
+from edgenet.node.run import Assignment
+from edgenet.node.run import run_node as run_assignment
+from edgenet.node.warm import warm_up
+from edgenet.topology.load import dump, load
+
+__all__ = ["describe", "rendezvous", "resolve", "run_node", "warm_up"]
+
+
+def resolve(path: str, overrides: Sequence[str]) -> Plan:
+    """The plan of a topology file. Raises InputError."""
+    return resolve_topology(load(Path(path), overrides))
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """What a launcher has to know of a plan: its text, and its seats in rank order."""
+    return {
+        "topology": dump(plan.topology),
+        "seats": [
+            {
+                "name": seat.name,
+                "role": seat.role,
+                "device": seat.device,
+                "essential": seat.essential,
+                "peers": [peer for peer, _ in seat.peers],
+            }
+            for seat in plan.seats
+        ],
+    }
+
+
+def rendezvous(listener: socket.socket) -> AbstractContextManager[object]:
+    """Serve the store, where nodes find each other, on a socket that listens already."""
+    raise NotImplementedError
+
+
+def run_node(plan: Plan, name: str, job: Job) -> int:
+    """Run one node to its end in this process; returns its exit code."""
+    return run_assignment(
+        Assignment(
+            plan=plan,
+            name=name,
+            run_dir=job.run_dir,
+            store_host=job.store_host,
+            store_port=job.store_port,
+            key=job.key,
+            shaping=job.shaping,
+            host_flops=job.host_flops,
+            address=job.address,
+        )
+    )

@@ -1,0 +1,134 @@
+"""run.json: how a run came about, and how it ended (the keys that results read: results.rundir)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import edgenet
+from edgenet.launchers.policy import End
+from edgenet.launchers.shaping import Shaping
+from edgenet.results.rundir import RunDir, write_json
+from edgenet.topology.spec import Topology
+
+_PACKAGES = ("torch", "torchvision", "numpy", "psutil", "PyYAML", "rich")
+_PACKAGE_DIR = Path(edgenet.__file__).resolve().parent
+
+
+class Seated(Protocol):
+    """What is recorded of a node."""
+
+    @property
+    def name(self) -> str:
+        """The node."""
+
+    @property
+    def role(self) -> str:
+        """What it plays."""
+
+    @property
+    def device(self) -> str:
+        """Its device profile."""
+
+
+class Record:
+    """Keeps run.json: written whole when the run starts and again when it ends.
+
+    Args:
+        run: where it goes.
+        topology: what is run.
+        seats: the nodes that are started.
+        shaping: the back end in use.
+        launcher: what starts the nodes ('local', 'torchrun').
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        topology: Topology,
+        seats: Sequence[Seated],
+        shaping: Shaping,
+        launcher: str,
+    ) -> None:
+        self._run = run
+        self._start = time.monotonic()
+        self._value: dict[str, Any] = {
+            "topology": topology.name,
+            "scheme": topology.train.scheme,
+            "seed": topology.seed,
+            "rounds": topology.train.rounds,
+            "shaping": vars(shaping),
+            "nodes": {seat.name: {"role": seat.role, "device": seat.device} for seat in seats},
+            "launcher": launcher,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **environment(),
+        }
+
+    def write(self, **more: Any) -> None:
+        """Write what is known so far, and `more`."""
+        self._value.update(more)
+        write_json(self._run.run_json, self._value)
+
+    def finish(self, exit_code: int, error: str | None, ends: Mapping[str, End]) -> None:
+        """Write how the run ended.
+
+        Args:
+            exit_code: of the command.
+            error: the sentence that it ended with, or None.
+            ends: how each node's process ended.
+        """
+        ended = {name: {"code": end.code, "signal": end.signal} for name, end in ends.items()}
+        wall_s = round(time.monotonic() - self._start, 3)
+        self.write(exit_code=exit_code, error=error, ended=ended, command_s=wall_s)
+
+
+def environment() -> dict[str, Any]:
+    """Command, versions, host and git revision of this process."""
+    return {
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), "edgenet": edgenet.__version__}
+        | {name: version for name in _PACKAGES if (version := _version(name))},
+        "host": {
+            "name": socket.gethostname(),
+            "system": platform.platform(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+        "git": git_revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def git_revision(package: Path = _PACKAGE_DIR) -> dict[str, Any] | None:
+    """{revision, changed} of the checkout that the package runs from; None if it is not one."""
+    top = _git(package, "rev-parse", "--show-toplevel", "HEAD")
+    if top is None:
+        return None
+    folder, _, revision = top.strip().partition("\n")
+    if Path(folder).resolve() != package.parent:
+        return None  # the package is installed somewhere below another project's checkout
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no")
+    return {"revision": revision, "changed": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
