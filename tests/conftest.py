@@ -67,7 +67,7 @@ nodes:
   server: {device: edge-server}
   learner: {device: pi4, count: 3}
 links:
-  air: {raw: {rate: 100 Mbit, delay: 2 ms}, base: server, members: learner}
+  air: {rate: 100 Mbit, delay: 2 ms, base: server, members: learner}
 train:
   scheme: fedavg
   model: two-nn
