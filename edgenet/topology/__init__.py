@@ -1,1 +1,7 @@
 """A topology is a value: a YAML file read into frozen, checked, SI-unit dataclasses."""
+
+from edgenet.topology.dumping import dump
+from edgenet.topology.loading import load, loads
+from edgenet.topology.spec import Topology
+
+__all__ = ["Topology", "dump", "load", "loads"]

@@ -1,0 +1,120 @@
+"""From a topology file to a checked Topology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgenet.errors import TopologyError
+from edgenet.topology import overrides as setting
+from edgenet.topology.document import MAX_BYTES, Entry, parse
+from edgenet.topology.links import read_links
+from edgenet.topology.nodes import NAME, Names, read_nodes
+from edgenet.topology.section import Section
+from edgenet.topology.spec import Faults, Topology
+from edgenet.topology.training import read_faults, read_train
+
+SHAPING = ("auto", "netem", "relay", "paced", "none")
+"""Shaping back ends that a file may ask for."""
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Topology:
+    """Reads a topology file.
+
+    Args:
+        path: a YAML file (UTF-8, at most 1 MB).
+        overrides: 'train.scheme=gfl', 'nodes.learner.count=5': applied before the checks.
+
+    Raises:
+        TopologyError: one sentence: file, line, what, and the valid choices.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise TopologyError(f"{path}: {reason}; give the path of a topology file") from None
+    if len(raw) > MAX_BYTES:
+        raise TopologyError(f"{path}: larger than 1 MB; a topology is a few kB")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise TopologyError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
+    return _read(text, str(path), path.stem, overrides)
+
+
+def loads(text: str, file: str = "<topology>", overrides: Sequence[str] = ()) -> Topology:
+    """Reads a topology from text; `file` is what messages call it. Raises TopologyError."""
+    return _read(text, file, "unnamed", overrides)
+
+
+def _read(text: str, file: str, name: str, overrides: Sequence[str]) -> Topology:
+    root = parse(text, file)
+    if not isinstance(root.value, dict):
+        raise TopologyError(f"{root.where}: a topology is a mapping of nodes, links and train")
+    lines = dict(_lines(root, ""))
+    setting.apply(root, overrides)
+    section = Section(root, "the topology")
+    section.only(*setting.SECTIONS)
+    for key in ("nodes", "train"):
+        if section.get(key) is None:
+            raise TopologyError(f"{file}: the topology has no '{key}' section")
+    return _topology(section, _name(section, name), file, lines)
+
+
+def _topology(section: Section, name: str, file: str, lines: dict[str, int]) -> Topology:
+    seed = section.whole("seed", 0, 0, 2**32 - 1)
+    nodes = read_nodes(section.entries["nodes"], seed)
+    names = Names(nodes)
+    links, faults = section.get("links"), section.get("faults")
+    return Topology(
+        name=name,
+        nodes=nodes,
+        links=() if links is None else read_links(links, names),
+        train=read_train(section.entries["train"]),
+        faults=Faults() if faults is None else read_faults(faults),
+        place=_place(section, names),
+        shaping=section.text("shaping", "auto", SHAPING),
+        seed=seed,
+        file=file,
+        lines=lines,
+    )
+
+
+def _name(section: Section, default: str) -> str:
+    name = section.text("name", default)
+    if "name" in section and not NAME.fullmatch(name):
+        raise section.fail(
+            f"has the bad name '{name}'; a name is a letter and then up to 39 letters, digits, "
+            "'-' or '_'",
+            "name",
+        )
+    return name if NAME.fullmatch(name) else "unnamed"
+
+
+def _place(section: Section, names: Names) -> dict[str, tuple[str, ...]]:
+    """Role -> nodes; no node plays two roles."""
+    place = section.section("place", "place")
+    if place is None:
+        return {}
+    if not place.entries:
+        raise place.fail("is empty; write 'role: node' or leave the section out")
+    placed = {role: names.expand(place, role) for role in place if place.get(role)}
+    roles: dict[str, str] = {}
+    for role, nodes in placed.items():
+        for node in nodes:
+            other = roles.setdefault(node, role)
+            if other != role:
+                raise place.fail(f"gives node '{node}' two roles, {other} and {role}", role)
+    return placed
+
+
+def _lines(entry: Entry, path: str) -> Iterator[tuple[str, int]]:
+    """Every dotted path of the document and its line."""
+    if path and entry.line is not None:
+        yield path, entry.line
+    if isinstance(entry.value, dict):
+        for key, child in entry.value.items():
+            yield from _lines(child, f"{path}.{key}" if path else key)
