@@ -246,8 +246,7 @@ def _short(value: float, scale: Scale, base: str) -> str:
     ordered = sorted(scale.units.items(), key=lambda item: float(item[1]))
     unit, factor = base, scale.units[base]
     if value != 0:
-        rounded = float(f"{abs(value):.3g}")
-        fitting = [item for item in ordered if rounded >= float(item[1])]
+        fitting = [item for item in ordered if abs(value) >= 0.9995 * float(item[1])]
         unit, factor = fitting[-1] if fitting else ordered[0]
     number = value / float(factor)
     return f"{number:.0f} {unit}" if abs(number) >= 1000 else f"{number:.3g} {unit}"

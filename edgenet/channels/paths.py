@@ -37,8 +37,8 @@ def compose(channels: Iterable[Channel]) -> Channel:
     """Several hops as one: the slowest rate, delays and jitters added, losses combined, the
     smallest queue. No hop at all is an unlimited channel."""
     hops = list(channels)
-    if not hops:
-        return Channel()
+    if len(hops) < 2:
+        return hops[0] if hops else Channel()
     return Channel(
         rate_bps=min(hop.rate_bps for hop in hops),
         delay_s=math.fsum(hop.delay_s for hop in hops),
@@ -60,7 +60,8 @@ def between(topology: Topology, a: str, b: str) -> Channel:
             f"{topology.where('links')}: node '{a}' does not reach node '{b}'; add a link between "
             "them, or through others"
         )
-    return compose(channel(hop.link, hop.source, hop.target, topology) for hop in way)
+    links = {link.name: link for link in topology.links}
+    return compose(channel(links[hop.link], hop.source, hop.target, topology) for hop in way)
 
 
 def check(topology: Topology) -> None:

@@ -16,8 +16,8 @@ from edgenet.topology.spec import LinkSpec, Topology
 class Hop:
     """One crossing of one link."""
 
-    link: LinkSpec
-    """The link that is crossed."""
+    link: str
+    """Name of the link that is crossed."""
     source: str
     """Name of the node it leaves."""
     target: str
@@ -28,7 +28,7 @@ def hops(topology: Topology, node: str) -> Iterator[Hop]:
     """All hops that leave `node`: links in file order, then nodes in file order."""
     for link in topology.links:
         for target in _across(link, node):
-            yield Hop(link=link, source=node, target=target)
+            yield Hop(link=link.name, source=node, target=target)
 
 
 def neighbours(topology: Topology, node: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From a topology file to a checked Topology."""
+"""From a topology file to a checked Topology (`load`, `loads`) and back (`dump`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from edgenet.errors import TopologyError
 from edgenet.topology import overrides as setting
 from edgenet.topology.document import MAX_BYTES, Entry, parse
+from edgenet.topology.dumping import dump
 from edgenet.topology.links import read_links
 from edgenet.topology.nodes import NAME, Names, read_nodes
 from edgenet.topology.section import Section
 from edgenet.topology.spec import Faults, Topology
 from edgenet.topology.training import read_faults, read_train
+
+__all__ = ["SHAPING", "dump", "load", "loads"]
 
 SHAPING = ("auto", "netem", "relay", "paced", "none")
 """Shaping back ends that a file may ask for."""
