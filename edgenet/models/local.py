@@ -1,0 +1,217 @@
+"""A stage that computes in this process, with torch's autograd."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.errors import NodeError
+from edgenet.models.optimizers import OPTIMIZERS
+from edgenet.models.optimizers import optimizer as build_optimizer
+from edgenet.topology.spec import Optimizer
+
+__all__ = ["OPTIMIZERS", "LocalStage"]
+
+
+class _Open(NamedTuple):
+    """A forward that waits for its backward."""
+
+    x: Tensor
+    y: Tensor
+    version: int
+    held_bytes: int
+
+
+class LocalStage:
+    """Implements `Stage` for `layers`. Meant for one thread.
+
+    Args:
+        layers: what the stage computes; its state_dict's keys are the stage's `names`.
+        optimizer: which optimizer, with which settings.
+        lr: learning rate.
+        needs_input_error: False for a model's first layers. Nobody wants the error of the data,
+            so it is not computed, and `backward` returns zeros that take up no memory.
+
+    Raises:
+        InputError: an unknown optimizer, or settings it cannot have.
+    """
+
+    def __init__(
+        self,
+        layers: nn.Module,
+        optimizer: Optimizer,
+        lr: float,
+        *,
+        needs_input_error: bool = True,
+    ) -> None:
+        self.layers = layers.train()
+        self._names = tuple(layers.state_dict())
+        self._state = list(layers.state_dict().values())  # detached, but the same memory
+        self._trained = [p for p in layers.parameters() if p.requires_grad]
+        self._optimizer = build_optimizer(self._trained, optimizer, lr)
+        self._needs_input_error = needs_input_error
+        self._open: deque[_Open] = deque()
+        self._version = 0
+        self._held: dict[tuple[Any, ...], int] = {}
+        self._peak = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """state_dict keys, in the order of `state`."""
+        return self._names
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the parameters and buffers."""
+        return sum(t.nbytes for t in self._state)
+
+    @property
+    def stash_bytes(self) -> int:
+        """Bytes kept now for backwards to come: inputs, outputs, and what autograd saved."""
+        return sum(entry.held_bytes for entry in self._open)
+
+    @property
+    def peak_stash_bytes(self) -> int:
+        """The most that `stash_bytes` ever was."""
+        return self._peak
+
+    @property
+    def open_forwards(self) -> int:
+        """Forwards that wait for their backward."""
+        return len(self._open)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation for x, detached. x is kept for `backward`: leave its contents alone."""
+        x = x.detach()
+        if self._needs_input_error and x.is_floating_point():
+            x.requires_grad_()
+        y = self._compute(x)
+        self._open.append(_Open(x, y, self._version, self._held[x.shape, x.dtype]))
+        self._peak = max(self._peak, self.stash_bytes)
+        return y.detach()
+
+    def backward(self, error: Tensor) -> Tensor:
+        """Gradients of the oldest open forward, added up; the error of its input (zeros if that
+        is not computed, see `needs_input_error`, or if the input is of whole numbers).
+
+        Raises:
+            NodeError: no forward is open, `error` has another shape than its result, or the
+                weights have changed since: then its gradient would be one of no version at all.
+        """
+        if not self._open:
+            raise NodeError("backward without an open forward: call forward first")
+        x, y, version, _ = self._open[0]
+        if error.shape != y.shape or error.dtype != y.dtype:
+            raise NodeError(
+                f"backward was given an error of {_kind(error)}, but the oldest open forward "
+                f"returned {_kind(y)}; answer the forwards in their order"
+            )
+        if version != self._version:
+            raise NodeError(
+                "the weights changed between a forward and its backward; call backward before "
+                "step and load, or forget the forward"
+            )
+        self._open.popleft()
+        if y.requires_grad:
+            # d(y . error)/dy = error. y.backward(error) would do the same, but importing sympy.
+            torch.dot(y.reshape(-1), error.reshape(-1)).backward()  # type: ignore[no-untyped-call]
+        return torch.zeros((), dtype=x.dtype).expand(x.shape) if x.grad is None else x.grad
+
+    def step(self) -> None:
+        """One optimizer step with the gradients gathered since the last; then they are zero."""
+        self._optimizer.step()
+        self._clear()
+        self._version += 1
+
+    def forget(self) -> None:
+        """Drop every open forward and all gathered gradients: the batch is given up."""
+        self._open.clear()
+        self._clear()
+
+    def infer(self, x: Tensor) -> Tensor:
+        """Evaluation-mode output for x without a stash or gradients."""
+        self.layers.eval()
+        try:
+            with torch.no_grad():
+                return self.layers(x)  # type: ignore[no-any-return]
+        finally:
+            self.layers.train()
+
+    def state(self) -> list[Tensor]:
+        """Parameters and buffers, live, in the order of `names`."""
+        return list(self._state)
+
+    def load(self, state: Sequence[Tensor]) -> None:
+        """Copy `state` into the parameters and buffers; the optimizer keeps its momentum.
+
+        Raises:
+            NodeError: other tensors than this stage has; nothing is copied.
+        """
+        self._check("load", state)
+        for mine, given in zip(self._state, state, strict=True):
+            mine.copy_(given)
+        self._version += 1
+
+    def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
+        """Add mu (w - anchor) to the gradients: FedProx's proximal term (Li et al. 2020, Eq. 2).
+
+        Raises:
+            NodeError: `anchor` is not of this stage's shapes.
+        """
+        self._check("pull", anchor)
+        if mu == 0:
+            return
+        held = dict(self.layers.named_parameters())
+        with torch.no_grad():
+            for name, towards in zip(self._names, anchor, strict=True):
+                w = held.get(name)
+                if w is None or not w.requires_grad:
+                    continue
+                if w.grad is None:
+                    w.grad = torch.zeros_like(w)
+                w.grad.add_(w - towards, alpha=mu)
+
+    def _clear(self) -> None:
+        for parameter in self._trained:
+            parameter.grad = None
+
+    def _check(self, verb: str, given: Sequence[Tensor]) -> None:
+        if len(given) != len(self._state):
+            raise NodeError(
+                f"{verb} was given {len(given)} tensors; the stage has {len(self._state)}: "
+                f"{', '.join(self._names)}"
+            )
+        for name, mine, other in zip(self._names, self._state, given, strict=True):
+            if mine.shape != other.shape or mine.dtype != other.dtype:
+                raise NodeError(
+                    f"{verb} was given {_kind(other)} for {name}, which is {_kind(mine)}"
+                )
+
+    def _compute(self, x: Tensor) -> Tensor:
+        """The layers' output. The first time for a shape, count the bytes that autograd keeps
+        (each memory once, weights not); not every time, since the hooks cost time."""
+        key = (x.shape, x.dtype)
+        if key in self._held:
+            return self.layers(x)  # type: ignore[no-any-return]
+        kept: dict[int, int] = {}
+        weights = {t.untyped_storage().data_ptr() for t in self._state}
+
+        def note(t: Tensor) -> Tensor:
+            memory = t.untyped_storage().data_ptr()
+            if memory not in weights:
+                kept[memory] = max(kept.get(memory, 0), t.nbytes)
+            return t.detach()
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            y: Tensor = self.layers(x)
+        note(x), note(y)
+        self._held[key] = sum(kept.values())
+        return y
+
+
+def _kind(t: Tensor) -> str:
+    return f"{t.dtype} {tuple(t.shape)}".removeprefix("torch.")
