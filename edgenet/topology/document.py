@@ -140,8 +140,8 @@ class _Builder:
         mapping, line = self._open[-1].value, _line(event)
         assert isinstance(mapping, dict)
         if event.value in mapping:
-            first = mapping[event.value].line
-            raise self._refuse(event, f"repeats the key '{event.value}' of line {first}")
+            first = "" if self._origin else f" of line {mapping[event.value].line}"
+            raise self._refuse(event, f"repeats the key '{event.value}'{first}")
         self._keys[-1] = (event.value, line)
 
     def _start(self, event: yaml.Event, value: Value) -> None:

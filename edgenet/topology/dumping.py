@@ -15,6 +15,9 @@ from edgenet.units import BYTES, FREQUENCY, RATE, TIME, WATTS, Scale, exact
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./%+-]*(?<! )")
 """Text that YAML reads back as itself without quotes (unless it looks like a number or null)."""
 
+_SPECIAL = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""Characters that JSON writes as they are and YAML does not read."""
+
 _SCALES: dict[str, Scale] = {
     "rate_bps": RATE,
     "delay_s": TIME,
@@ -165,4 +168,8 @@ def _flow(value: Any) -> str:
 def _text(text: str) -> str:
     """Quoted unless it reads back as itself."""
     plain = _PLAIN.fullmatch(text) and isinstance(scalar(text), str)
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else _SPECIAL.sub(_escape, json.dumps(text, ensure_ascii=False))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

@@ -94,7 +94,7 @@ def _between(section: Section, names: Names) -> tuple[tuple[str, ...], None]:
     ends = names.expand(section, "between")
     if len(written) != 2 or len(ends) != 2:
         raise section.fail(
-            f"joins {len(ends)} nodes ({shorten(ends)}); 'between' takes two single nodes, "
+            f"joins {shorten(ends)}; 'between' takes two single nodes, "
             "'base' and 'members' take a group",
             "between",
         )

@@ -57,20 +57,20 @@ def _read(text: str, file: str, name: str, overrides: Sequence[str]) -> Topology
     root = parse(text, file)
     if not isinstance(root.value, dict):
         raise TopologyError(f"{root.where}: a topology is a mapping of nodes, links and train")
-    lines = dict(_lines(root, ""))
     setting.apply(root, overrides)
     section = Section(root, "the topology")
     section.only(*setting.SECTIONS)
     for key in ("nodes", "train"):
         if section.get(key) is None:
             raise TopologyError(f"{file}: the topology has no '{key}' section")
-    return _topology(section, _name(section, name), file, lines)
+    return _topology(section, _name(section, name), file)
 
 
-def _topology(section: Section, name: str, file: str, lines: dict[str, int]) -> Topology:
+def _topology(section: Section, name: str, file: str) -> Topology:
     seed = section.whole("seed", 0, 0, 2**32 - 1)
     nodes = read_nodes(section.entries["nodes"], seed)
     names = Names(nodes)
+    entries = list(_entries(section.entry, ""))
     links, faults = section.get("links"), section.get("faults")
     return Topology(
         name=name,
@@ -82,7 +82,8 @@ def _topology(section: Section, name: str, file: str, lines: dict[str, int]) -> 
         shaping=section.text("shaping", "auto", SHAPING),
         seed=seed,
         file=file,
-        lines=lines,
+        lines={path: entry.line for path, entry in entries if entry.line is not None},
+        settings={path: entry.where for path, entry in entries if entry.line is None},
     )
 
 
@@ -114,10 +115,10 @@ def _place(section: Section, names: Names) -> dict[str, tuple[str, ...]]:
     return placed
 
 
-def _lines(entry: Entry, path: str) -> Iterator[tuple[str, int]]:
-    """Every dotted path of the document and its line."""
-    if path and entry.line is not None:
-        yield path, entry.line
+def _entries(entry: Entry, path: str) -> Iterator[tuple[str, Entry]]:
+    """Every dotted path of the document and its entry."""
+    if path:
+        yield path, entry
     if isinstance(entry.value, dict):
         for key, child in entry.value.items():
-            yield from _lines(child, f"{path}.{key}" if path else key)
+            yield from _entries(child, f"{path}.{key}" if path else key)

@@ -155,9 +155,15 @@ class Topology:
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     """Dotted path ('train.scheme', 'links.cell.members') -> line number in the file."""
 
+    settings: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Dotted path -> the '--set path=value' that gave it, where it is not the file's."""
+
     def where(self, path: str) -> str:
-        """'file:line' of a dotted path, or of its nearest parent that the file mentions."""
+        """'file:line' of a dotted path (or the --set that gave it), or of its nearest parent that
+        is mentioned; what a message about it starts with."""
         while path:
+            if path in self.settings:
+                return self.settings[path]
             if path in self.lines:
                 return f"{self.file}:{self.lines[path]}"
             path = path.rpartition(".")[0]
