@@ -38,8 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/edgenet run topologies/quickstart.yaml
-	@echo
-	@echo "Results: $$(ls -dt runs/*/ | head -n 1) (summary.json, rounds.csv, report.html, trace.json for ui.perfetto.dev)"
+	@echo 'That folder holds summary.json, rounds.csv, report.html (open it in a browser) and trace.json (at ui.perfetto.dev).'
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
