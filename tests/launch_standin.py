@@ -103,6 +103,11 @@ def _fail(journal: Journal) -> int:
     return 3
 
 
+def _fail_on_usr1(journal: Journal) -> int:
+    signal.sigtimedwait({signal.SIGUSR1}, 60)
+    return _fail(journal)
+
+
 def _crash(journal: Journal) -> int:
     raise RuntimeError("never seen before")
 
@@ -128,6 +133,7 @@ def _open(fd: int) -> bool:
 ACTS: dict[str, Callable[[Journal], int]] = {
     "sleep": _sleep,
     "on-usr1": _on_usr1,
+    "fail-on-usr1": _fail_on_usr1,
     "stubborn": _sleep,
     "done": _done,
     "fail": _fail,

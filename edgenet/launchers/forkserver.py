@@ -1,6 +1,6 @@
 """The fork server: imports torch once, warms up, then forks one process per node and reaps them.
 
-    python -m edgenet.launchers.forkserver [MACHINERY]
+    python -m edgenet.launchers.forkserver MACHINERY LAUNCHER_PID
 
 It is started anew by its launcher and not forked from it, so it is single-threaded and small when
 it forks; it speaks the lines of `edgenet.launchers.lines` on stdin and stdout. The rendezvous
@@ -193,12 +193,12 @@ def _raise_open_files() -> None:
 
 def main() -> int:
     """Serve one run on stdin and stdout."""
-    die_with_parent(os.getppid(), signal.SIGTERM)
+    machinery, launcher = sys.argv[1:]
+    die_with_parent(int(launcher), signal.SIGTERM)
     reports = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the reports
     _raise_open_files()
-    machinery = importlib.import_module(sys.argv[1] if len(sys.argv) > 1 else REAL)
-    return ForkServer(machinery, LineReader(0), reports).serve()
+    return ForkServer(importlib.import_module(machinery), LineReader(0), reports).serve()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, NodeError
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
 from edgenet.launchers.forkserver import REAL
@@ -18,7 +18,7 @@ from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
 from edgenet.results.rundir import RunDir, new_run_dir
 from edgenet.results.write import write_all
-from edgenet.topology.load import load
+from edgenet.topology import load
 from edgenet.topology.spec import Topology
 
 
@@ -83,7 +83,7 @@ class Local:
             Interrupted: likewise.
             NodeError: the fork server did not come up.
         """
-        topology = load(request.path, request.overrides)
+        topology = _load(request)
         back_end = shaping.choose(topology.shaping)
         self._say(f"shaping: {back_end.used} ({back_end.why})")
         with StopSignals() as stop:
@@ -117,6 +117,16 @@ class Local:
         except NodeError as failed:
             return str(failed)
         return None
+
+
+def _load(request: Request) -> Topology:
+    topology = load(request.path, request.overrides)
+    if not request.path.is_file():
+        raise InputError(
+            f"{request.path}: is a pipe or a device; save the topology as a file first, because "
+            "another process reads it too"
+        )
+    return topology
 
 
 def _finish(run: RunDir, record: Record, referee: Referee, error: str | None) -> Outcome:

@@ -17,7 +17,7 @@ from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import Assignment
 from edgenet.node.run import run_node as run_assignment
 from edgenet.node.warm import warm_up
-from edgenet.topology.load import dump, load
+from edgenet.topology import dump, load
 
 __all__ = ["describe", "rendezvous", "resolve", "run_node", "warm_up"]
 

@@ -78,10 +78,10 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         self._errors = tempfile.TemporaryFile()
-        command = [sys.executable, "-m", "edgenet.launchers.forkserver", self._machinery]
+        server = ["-m", "edgenet.launchers.forkserver", self._machinery, str(os.getpid())]
         # Its own session: Ctrl-C at the terminal reaches the launcher alone, which decides.
         self._process = subprocess.Popen(
-            command,
+            [sys.executable, *server],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

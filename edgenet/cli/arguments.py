@@ -1,0 +1,60 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgenet.launchers.shaping import CHOICES
+
+
+def add_topology(parser: argparse.ArgumentParser) -> None:
+    """The topology file and `--set`."""
+    parser.add_argument("topology", metavar="T", type=Path, help="topology file (YAML)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        action="append",
+        default=[],
+        help="change any field of the file: train.scheme=psl, nodes.learner.count=5 (repeatable)",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """What every way to start a run takes: the topology, seed, shaping, and where results go."""
+    add_topology(parser)
+    parser.add_argument("--seed", type=int, metavar="N", help="the same as --set seed=N")
+    parser.add_argument(
+        "--shaping",
+        choices=CHOICES,
+        help="what slows the links down to their topology; the same as --set shaping=... "
+        "(default: as the file says, else auto)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="the run's folder <name>-<time> is made in here (default: runs)",
+    )
+
+
+def add_format(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--format`; `what` is the JSON object that goes to stdout."""
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help=f"json prints {what} on stdout and nothing else there (default: text)",
+    )
+
+
+def overrides(options: argparse.Namespace) -> tuple[str, ...]:
+    """`--set`s in order, then the options that are short for one."""
+    more = []
+    if options.seed is not None:
+        more.append(f"seed={options.seed}")
+    if options.shaping is not None:
+        more.append(f"shaping={options.shaping}")
+    return (*options.overrides, *more)

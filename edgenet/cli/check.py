@@ -1,0 +1,102 @@
+"""Check a topology, and print what it describes: nodes with their roles, links, and a drawing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgenet import channels
+from edgenet.cli.arguments import add_format, add_topology
+from edgenet.cli.tables import console, table
+from edgenet.errors import DONE
+from edgenet.launchers import shaping
+from edgenet.topology import Topology, draw, load
+
+if TYPE_CHECKING:
+    from edgenet.node.plan import Plan
+
+HELP = "validate a topology, and print and draw it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_topology(parser)
+    add_format(parser, "an object with what was found (its `processes` is N for torchrun)")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Load, resolve, print."""
+    from edgenet.node.plan import resolve  # brings torch, which the other commands do without
+
+    topology = load(options.topology, options.overrides)
+    plan = resolve(topology)
+    back_end = shaping.choose(topology.shaping)
+    if options.format == "json":
+        print(json.dumps(found(plan, back_end), indent=2))
+        return DONE
+    _print(plan, back_end)
+    return DONE
+
+
+def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
+    """The object of `--format json`."""
+    topology = plan.topology
+    seats = {
+        seat.name: {
+            "rank": seat.rank,
+            "role": seat.role,
+            "device": seat.device,
+            "peers": [peer for peer, _ in seat.peers],
+        }
+        for seat in plan.seats
+    }
+    return {
+        "topology": topology.name,
+        "scheme": plan.scheme.name,
+        "model": topology.train.model,
+        "data": topology.train.data.name,
+        "rounds": topology.train.rounds,
+        "seed": topology.seed,
+        "shaping": vars(back_end),
+        "nodes": len(topology.nodes),
+        "processes": len(plan.seats),
+        "seats": seats,
+    }
+
+
+def _print(plan: Plan, back_end: shaping.Shaping) -> None:
+    topology, out = plan.topology, console()
+    columns, rows = _nodes(plan)
+    out.print(table(columns, rows))
+    out.print(table(draw.LINK_COLUMNS, draw.link_rows(topology, channels.channel)))
+    out.print(draw.draw(topology, channels.channel), markup=False, soft_wrap=True)
+    out.print(f"\n{_sentence(plan)}", markup=False, soft_wrap=True)
+    out.print(f"shaping: {back_end.used} ({back_end.why})", markup=False, soft_wrap=True)
+    out.print(
+        f"torchrun --nproc-per-node {len(plan.seats)} -m edgenet.worker {topology.file}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _nodes(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The nodes' table with rank and role in front of what the topology knows."""
+    seats = {seat.name: seat for seat in plan.seats}
+    columns = ("rank", "role", *draw.NODE_COLUMNS)
+    rows = []
+    for row in draw.node_rows(plan.topology):
+        seat = seats.get(row[0])
+        rows.append(("-", "none", *row) if seat is None else (str(seat.rank), seat.role, *row))
+    return columns, rows
+
+
+def _sentence(plan: Plan) -> str:
+    """What is trained on the network, in a line."""
+    topology: Topology = plan.topology
+    train = topology.train
+    rounds = "1 round" if train.rounds == 1 else f"{train.rounds} rounds"
+    return (
+        f"trains {train.model} on {train.data.name} with {plan.scheme.name}, {rounds}, "
+        f"{len(plan.seats)} processes, seed {topology.seed}"
+    )

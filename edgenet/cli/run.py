@@ -1,0 +1,66 @@
+"""Run a topology: one process a node, real links between them, results in a folder of their own.
+
+Ctrl-C stops it in an orderly way (a second one at once); what was computed so far is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import AbstractContextManager
+
+from edgenet.cli import arguments
+from edgenet.cli.show import print_summary
+from edgenet.errors import EdgenetError
+from edgenet.launchers.local import Local, Request, View
+from edgenet.results.live import LiveView
+from edgenet.results.rundir import RunDir
+from edgenet.topology import Topology
+
+HELP = "run a topology on this host"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    arguments.add_run(parser)
+    parser.add_argument(
+        "--launcher",
+        choices=("local",),
+        default="local",
+        help="how the nodes are started: local = processes on this host (default)",
+    )
+    arguments.add_format(parser, "the object of summary.json")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it, show it, and print what became of it."""
+    quiet = options.format == "json"
+    request = Request(
+        path=options.topology, overrides=arguments.overrides(options), out=options.out
+    )
+    outcome = Local(say=say, show=None if quiet else _show).run(request)
+    if quiet:
+        print(json.dumps(outcome.summary, indent=2))
+    else:
+        print_summary(outcome.run, outcome.summary)
+    if outcome.error is not None:
+        raise Ended(outcome.error, outcome.exit_code)
+    return outcome.exit_code
+
+
+class Ended(EdgenetError):
+    """The run ended otherwise than it should have; what it computed has been printed."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def say(line: str) -> None:
+    """A line for the user, beside the command's answer."""
+    print(f"edgenet: {line}", file=sys.stderr, flush=True)
+
+
+def _show(run: RunDir, topology: Topology) -> AbstractContextManager[View]:
+    return LiveView(run, topology.train.rounds)

@@ -1,0 +1,120 @@
+"""What torchrun tells a rank through the environment, and what follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgenet.errors import InputError
+
+KEY = "EDGENET_KEY"
+"""Environment variable with the join key of a run that torchrun starts."""
+
+ADDRESS = "EDGENET_ADDRESS"
+"""Environment variable: the address of this host, where the route to MASTER_ADDR misleads."""
+
+_NEEDED = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a rank stands among the others."""
+
+    rank: int
+    """0 .. size - 1; its position among the seats."""
+    size: int
+    """Ranks on all hosts."""
+    local_rank: int
+    """Position among the ranks of its host."""
+    local_size: int
+    """Ranks on its host."""
+    host: int
+    """Position of its host among the hosts."""
+    master: tuple[str, int]
+    """Host and port of the store."""
+    store_stands: bool
+    """torchrun's agent serves the store; False: rank 0 has to."""
+    run_id: str
+    """torchrun's --rdzv-id, and which restart this is."""
+
+    @property
+    def prefix(self) -> str:
+        """Under which the run's keys stand in the store, which others use as well."""
+        return f"edgenet/{self.run_id}"
+
+
+def place(environment: Mapping[str, str]) -> Place:
+    """Reads torchrun's variables.
+
+    Raises:
+        InputError: they are not there, or no numbers.
+    """
+    missing = [name for name in _NEEDED if name not in environment]
+    if missing:
+        raise InputError(
+            f"{missing[0]} is not set: start this module with "
+            "`torchrun --nproc-per-node N -m edgenet.worker T`"
+        )
+    rank = _whole(environment, "RANK")
+    run_id = environment.get("TORCHELASTIC_RUN_ID", "none")
+    return Place(
+        rank=rank,
+        size=_whole(environment, "WORLD_SIZE"),
+        local_rank=_whole(environment, "LOCAL_RANK"),
+        local_size=_whole(environment, "LOCAL_WORLD_SIZE"),
+        host=_whole(environment, "GROUP_RANK"),
+        master=(environment["MASTER_ADDR"], _whole(environment, "MASTER_PORT")),
+        store_stands=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        run_id=f"{run_id}/{_whole(environment, 'TORCHELASTIC_RESTART_COUNT')}",
+    )
+
+
+def _whole(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, "0")
+    if not text.isdecimal():
+        raise InputError(f"{name} is '{text}'; torchrun sets it to a whole number")
+    return int(text)
+
+
+def check_size(where: Place, seats: int, file: str) -> None:
+    """Raises InputError unless there are as many ranks as seats."""
+    if where.size != seats:
+        raise InputError(
+            f"{file}: {seats} nodes have a role, but torchrun started {where.size} ranks; "
+            f"use --nproc-per-node {seats} on one host (on several, {seats} in total)"
+        )
+
+
+def join_key(environment: Mapping[str, str], where: Place) -> tuple[bytes, str | None]:
+    """The run's join key, and a warning if anybody could have guessed it."""
+    secret = environment.get(KEY)
+    if secret:
+        return hashlib.sha256(f"edgenet join key\0{secret}".encode()).digest(), None
+    guessable = f"edgenet run id\0{where.run_id}".encode()
+    return hashlib.sha256(guessable).digest(), (
+        f"warning: the join key comes from torchrun's run id, which is no secret; set {KEY} to "
+        "the same secret on every host"
+    )
+
+
+def address(environment: Mapping[str, str], where: Place) -> str:
+    """The address under which peers reach this host: loopback where all ranks share the host."""
+    if environment.get(ADDRESS):
+        return environment[ADDRESS]
+    if where.local_size == where.size:
+        return "127.0.0.1"
+    family, kind, protocol, _, target = socket.getaddrinfo(*where.master, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(target)  # a datagram socket sends nothing, it only looks up the route
+        name: str = probe.getsockname()[0]
+        return name

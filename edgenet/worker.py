@@ -1,0 +1,145 @@
+"""One rank of torchrun is one node of the topology.
+
+    torchrun --nproc-per-node N -m edgenet.worker T [--set KEY=VALUE]... [--out DIR]
+
+N is the number of nodes that have a role (`edgenet check T` tells it); ranks are seats in the
+order in which `edgenet check` lists them. On several hosts every rank finds the others through
+torchrun's own store (MASTER_ADDR, MASTER_PORT); rank 0 names the run's folder, and writes run.json
+and the results there once every rank has ended.
+
+Set EDGENET_KEY to the same secret on every host: it is the join key of the links. torchrun watches
+the ranks in the launcher's place, and it ends all of them when one fails: that a scheme can do
+without a node is only seen under `edgenet run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from edgenet.cli.arguments import add_run, overrides
+from edgenet.cli.main import EPILOG, Parser, fail, guarded
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
+from edgenet.launchers import shaping, torchrun
+from edgenet.launchers.blame import told
+from edgenet.launchers.meeting import Meeting
+from edgenet.launchers.policy import End
+from edgenet.launchers.record import Record
+from edgenet.launchers.supervisor import StopSignals
+from edgenet.links.gloo import open_store
+from edgenet.node.plan import Plan, resolve
+from edgenet.node.run import Assignment, run_node
+from edgenet.node.warm import warm_up
+from edgenet.results.rundir import RunDir
+from edgenet.results.write import write_all
+from edgenet.topology import dump, load
+
+_ENDS_S = 10.0  # for the other ranks, after rank 0's own end
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run this rank's node; returns its exit code."""
+    place = torchrun.place(os.environ)
+    plan = resolve(load(options.topology, overrides(options)))
+    torchrun.check_size(place, len(plan.seats), plan.topology.file)
+    back_end = shaping.choose(plan.topology.shaping)
+    key, warning = torchrun.join_key(os.environ, place)
+    if place.rank == 0:
+        _say(f"shaping: {back_end.used} ({back_end.why})")
+        if warning:
+            _say(warning)
+    with open_store(*place.master, place.prefix, serve=_serves(place)) as store:
+        meeting = Meeting(store, place)
+        run = meeting.run_dir(options.out, plan.topology.name)
+        assignment = Assignment(
+            plan=plan,
+            name=plan.seats[place.rank].name,
+            run_dir=run.path.resolve(),
+            store_host=place.master[0],
+            store_port=place.master[1],
+            store_prefix=place.prefix,
+            key=key,
+            shaping=back_end.used,
+            host_flops=meeting.calibrate(lambda: warm_up(plan)),
+            address=torchrun.address(os.environ, place),
+        )
+        record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
+        return _take_part(assignment, meeting, record if place.rank == 0 else None)
+
+
+def _serves(place: torchrun.Place) -> bool:
+    return place.rank == 0 and not place.store_stands
+
+
+def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) -> int:
+    """Run the node; with a record (rank 0) also write down how the run went."""
+    if record is not None:
+        run = RunDir(assignment.run_dir)
+        run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
+        record.write(host_flops=assignment.host_flops)
+    with StopSignals():  # torchrun's SIGTERM must not cut the writing of the results short
+        code = run_node(assignment)
+        meeting.leave(code)
+        if record is not None:
+            return _conclude(assignment.plan, run, record, meeting.ends(_ENDS_S))
+    if code == NODE_FAILED:
+        _say(told(RunDir(assignment.run_dir), assignment.name, End(code=code)))
+    return code
+
+
+def _conclude(plan: Plan, run: RunDir, record: Record, codes: Sequence[int | None]) -> int:
+    """Write how the run ended, and its results, from every rank's exit code."""
+    ends = {
+        seat.name: End(code=code)
+        for seat, code in zip(plan.seats, codes, strict=True)
+        if code is not None
+    }
+    code, error = _verdict(plan, run, ends)
+    record.finish(code, error, ends)
+    write_all(run)
+    elsewhere = [name for name in ends if not run.events(name).exists()]
+    if elsewhere:
+        _say(
+            f"the events of {', '.join(elsewhere)} stayed on their hosts: copy their folders to "
+            f"{run.nodes} and run `edgenet show {run.path}` to have them in the results"
+        )
+    _say(f"results are in {run.path}")
+    return fail(error, code) if error else code
+
+
+def _verdict(plan: Plan, run: RunDir, ends: dict[str, End]) -> tuple[int, str | None]:
+    if all(end.good for end in ends.values()) and len(ends) == len(plan.seats):
+        return DONE, None
+    failed = [name for name, end in ends.items() if end.code == NODE_FAILED]
+    if failed:
+        return NODE_FAILED, told(run, failed[0], ends[failed[0]])
+    lost = [seat.name for seat in plan.seats if seat.name not in ends]
+    if lost:
+        return (
+            NODE_FAILED,
+            f"{', '.join(lost)} ended without a word (killed?); see torchrun's report",
+        )
+    return INTERRUPTED, f"interrupted; what was computed is in {run.path}"
+
+
+def _say(text: str) -> None:
+    print(f"edgenet: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """The rank's entry point."""
+    parser = Parser(
+        prog="edgenet.worker",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run(parser)
+    parser.set_defaults(execute=execute)
+    return guarded(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
