@@ -1,1 +1,11 @@
-"""TODO."""
+"""The ways of distributing training: one file per family, each after its paper."""
+
+from edgenet.schemes.bench import Role, Scheme
+from edgenet.schemes.centralized import CENTRALIZED
+from edgenet.schemes.federated import FEDAVG, FEDPROX
+from edgenet.schemes.split import PSL
+
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (CENTRALIZED, FEDAVG, FEDPROX, PSL)}
+"""Every scheme by the name that `train.scheme` takes."""
+
+__all__ = ["SCHEMES", "Role", "Scheme"]

@@ -37,9 +37,20 @@ class Rounds(Protocol):
     def __iter__(self) -> Iterator[int]:
         """1, 2, ... up to `train.rounds`."""
 
-    def report(self, *, state: Sequence[Tensor] | None = None, **figures: Any) -> None:
-        """Record this round's figures (loss=..., active=...), save `state` (the global model) as
-        the newest checkpoint, and, when an evaluation is due, test it and record the accuracy."""
+    def enter(self, number: int) -> None:
+        """Set the current round, at a node whose rounds are counted by another."""
+
+    def report(
+        self,
+        *,
+        state: Sequence[Tensor] | None = None,
+        models: Sequence[Sequence[Tensor]] = (),
+        **figures: Any,
+    ) -> None:
+        """Record this round's figures (loss=..., active=...) and save `state` (the global model, as
+        `Stage.state`) as the newest checkpoint. When an evaluation is due, test it and record
+        the accuracy; where every client has a model of its own, `models` has them all, and the test
+        set is dealt out among them."""
 
     def due(self) -> bool:
         """Whether the current round ends with an evaluation."""

@@ -1,0 +1,135 @@
+"""A node's workbench: what its role may ask for, made when it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgenet.data import ShareBatches, describe, evaluate
+from edgenet.links.group import Group
+from edgenet.links.protocol import Link, LinkGroup
+from edgenet.meters import Journal
+from edgenet.models.layers import LayerList, cut
+from edgenet.models.local import LocalStage
+from edgenet.models.stage import Stage
+from edgenet.models.throttle import Throttled
+from edgenet.node.plan import Plan, Seat
+from edgenet.node.rounds import Keeper, NodeRounds, State
+from edgenet.node.substance import dataset_of, model_of, shares_of
+
+_TEST_BATCH = 256
+
+
+class NodeBench:
+    """`schemes.bench.Bench` of one node.
+
+    Args:
+        plan: the run.
+        seat: this node's place in it.
+        groups: its links, by the role of the peers.
+        journal: gets every event.
+        factor: the device's slow-down, 1 or more.
+        run_dir: where the global model is kept; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        seat: Seat,
+        groups: Mapping[str, Group],
+        journal: Journal,
+        factor: float = 1.0,
+        run_dir: Path | None = None,
+    ) -> None:
+        self._plan, self._seat, self._groups = plan, seat, groups
+        self._train = plan.topology.train
+        self._journal, self._factor, self._run_dir = journal, factor, run_dir
+        self._dataset = dataset_of(plan.topology)
+        self._stages: list[LocalStage] = []
+        self.name, self.seed, self.options = seat.name, plan.topology.seed, plan.options
+        self.local_epochs = self._train.local_epochs
+        self.deadline_s = plan.topology.faults.deadline_s
+
+    def link(self, role: str) -> Link:
+        """The link to the one peer that plays `role`."""
+        (link,) = self._groups[role]
+        return link
+
+    def links(self, role: str) -> LinkGroup:
+        """The links to all peers that play `role`."""
+        return self._groups[role]
+
+    def model(self) -> Stage:
+        """The whole model, trained here."""
+        return self._stage(self._build(), first=True)
+
+    def head(self) -> Stage:
+        """The layers before the cut."""
+        return self._stage(self._cut()[0], first=True)
+
+    def tail(self) -> Stage:
+        """The layers after the cut."""
+        return self._stage(self._cut()[1], first=False)
+
+    def batches(self) -> ShareBatches:
+        """This node's share of the training data."""
+        share = self._seat.share
+        if share is None:
+            raise ValueError(f"role '{self._seat.role}' owns no training data")
+        dealt = shares_of(self._plan.topology, self._dataset, self._plan.shares)[share]
+        labels = describe(self._dataset.train_y, [dealt], self._dataset.classes)[0]
+        self._journal.event("share", samples=len(dealt), labels=labels)
+        batch = self._train.batch
+        return ShareBatches(self._dataset, dealt, batch, seed=self.seed, share=share)
+
+    def rounds(self) -> NodeRounds:
+        """The rounds to go through."""
+        keep = None if self._run_dir is None else self._run_dir / "model.pt"
+        return NodeRounds(
+            total=self._train.rounds,
+            evaluate_every=self._train.evaluate,
+            journal=self._journal,
+            meters=self._meters,
+            tester=self._test,
+            keeper=Keeper(keep, tuple(self._build().state_dict())),
+        )
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that the node's stages hold and held at most, for the `resources` event."""
+        return {
+            "peak_weight_bytes": sum(stage.weight_bytes for stage in self._stages),
+            "peak_stash_bytes": sum(stage.peak_stash_bytes for stage in self._stages),
+        }
+
+    def _build(self) -> LayerList:
+        return model_of(self._plan.topology, self._dataset)
+
+    def _cut(self) -> tuple[LayerList, LayerList]:
+        if self._train.cut is None:
+            raise ValueError(f"role '{self._seat.role}' needs train.cut")
+        return cut(self._build(), self._train.cut)
+
+    def _stage(self, layers: nn.Module, *, first: bool) -> Stage:
+        train = self._train
+        stage = LocalStage(layers, train.optimizer, train.lr, needs_input_error=not first)
+        self._stages.append(stage)
+        return Throttled(stage, self._factor, self._journal)
+
+    def _test(self, models: Sequence[State]) -> tuple[float, float]:
+        """(mean loss, accuracy) over the test set, dealt out among the models in turn."""
+        model = self._build().eval()
+        state = model.state_dict()
+        loss, right, samples = 0.0, 0.0, 0
+        for i, tensors in enumerate(models):
+            for mine, given in zip(state.values(), tensors, strict=True):
+                mine.copy_(given)
+            share = torch.arange(i, len(self._dataset.test_y), len(models))
+            part = evaluate(model, self._dataset, _TEST_BATCH, share)
+            loss += part.loss * part.samples
+            right += part.accuracy * part.samples
+            samples += part.samples
+        return loss / samples, right / samples

@@ -1,0 +1,56 @@
+"""A scheme's own keys under `train:`, checked against its dataclass of options."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any, get_type_hints
+
+from edgenet.errors import TopologyError
+from edgenet.schemes import Scheme
+from edgenet.topology.spec import Topology, Train
+
+_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "a word"),
+}
+
+
+def scheme_options(topology: Topology, scheme: Scheme) -> Any:
+    """An instance of `scheme.options` filled from the topology; None where there are none.
+
+    Raises:
+        TopologyError: an unknown key, a value of the wrong type, or one the scheme refuses.
+    """
+    hints = get_type_hints(scheme.options) if scheme.options else {}
+    values = {}
+    for key, value in topology.train.options.items():
+        where = topology.where(f"train.{key}")
+        if key not in hints:
+            raise TopologyError(f"{where}: {_unknown(key, scheme, tuple(hints))}")
+        values[key] = _typed(where, key, value, hints[key])
+    if scheme.options is None:
+        return None
+    try:
+        return scheme.options(**values)
+    except ValueError as error:
+        raise TopologyError(f"{topology.where('train')}: train.{error}") from None
+
+
+def _typed(where: str, key: str, value: Any, kind: type) -> Any:
+    accepted, wanted = _TYPES[kind]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise TopologyError(f"{where}: train.{key} is {value!r}; it must be {wanted}")
+    return kind(value)
+
+
+def _unknown(key: str, scheme: Scheme, own: tuple[str, ...]) -> str:
+    common = [field.name for field in dataclasses.fields(Train)]
+    known = sorted({*common, "epochs", *own} - {"options"})
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"train has no key '{key}' under scheme '{scheme.name}'; {hint}keys are " + ", ".join(
+        known
+    )

@@ -1,0 +1,127 @@
+"""A plan: who plays which role, over which channels, with which settings. Fixed before any process
+starts, and the same on every node that reads the same topology file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgenet import channels
+from edgenet.errors import TopologyError
+from edgenet.node.options import scheme_options
+from edgenet.node.placement import place
+from edgenet.node.substance import check_substance
+from edgenet.schemes import SCHEMES, Role, Scheme
+from edgenet.topology import dump
+from edgenet.topology.graph import route
+from edgenet.topology.spec import Channel, Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """One node with its role."""
+
+    name: str
+    role: str
+    rank: int
+    """Position among the seats; the rank under torchrun. Single roles come first."""
+    device: str
+    essential: bool
+    """The run cannot go on without it."""
+    peers: tuple[tuple[str, str], ...]
+    """(peer's name, peer's role) of every link it has, in rank order."""
+    share: int | None
+    """Which share of the training data is its own; None if it trains on none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A topology, resolved against the schemes, models, datasets and channels that exist."""
+
+    topology: Topology
+    scheme: Scheme
+    options: Any = None
+    """Instance of `scheme.options`, or None."""
+    seats: tuple[Seat, ...]
+    """In rank order. Nodes without a role have no seat and are not started."""
+    digest: bytes = field(repr=False)
+    """SHA-256 of the resolved topology: nodes that disagree on it do not link."""
+
+    @property
+    def shares(self) -> int:
+        """Into how many shares the training data is dealt."""
+        return sum(seat.share is not None for seat in self.seats)
+
+    def seat(self, name: str) -> Seat:
+        """The seat of node `name`; KeyError if it has none."""
+        return {seat.name: seat for seat in self.seats}[name]
+
+    def role(self, name: str) -> Role:
+        """The role called `name`; KeyError if there is none."""
+        return {role.name: role for role in self.scheme.roles}[name]
+
+    def channel(self, source: str, target: str) -> Channel:
+        """What the network does to one direction between two nodes: its hops, composed."""
+        return _channel(self.topology, source, target)
+
+
+def resolve(topology: Topology) -> Plan:
+    """Check what needs knowledge of schemes, models, data and channels, and seat the nodes.
+
+    Raises:
+        TopologyError: one sentence with file, line and the choices.
+    """
+    name = topology.train.scheme
+    if name not in SCHEMES:
+        where, choices = topology.where("train.scheme"), ", ".join(SCHEMES)
+        raise TopologyError(f"{where}: unknown scheme '{name}'; schemes are {choices}")
+    scheme = SCHEMES[name]
+    options = scheme_options(topology, scheme)
+    seats = _seats(topology, scheme)
+    channels.check(topology)
+    for seat in seats:
+        for peer, _ in seat.peers:
+            _channel(topology, seat.name, peer)
+    plan = Plan(
+        topology=topology,
+        scheme=scheme,
+        options=options,
+        seats=seats,
+        digest=hashlib.sha256(dump(topology).encode()).digest(),
+    )
+    check_substance(topology, scheme, plan.shares)
+    return plan
+
+
+def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:
+    placed = place(topology, scheme)
+    ordered = sorted(scheme.roles, key=lambda role: role.many)
+    roles = {node: role for role in ordered for node in placed[role.name]}
+    shares = {node: i for i, node in enumerate(n for n, role in roles.items() if role.trains_on)}
+    return tuple(
+        Seat(
+            name=name,
+            role=role.name,
+            rank=rank,
+            device=topology.node(name).device,
+            essential=role.essential,
+            peers=tuple(
+                (peer, its.name)
+                for peer, its in roles.items()
+                if peer != name and its.name in role.peers
+            ),
+            share=shares.get(name),
+        )
+        for rank, (name, role) in enumerate(roles.items())
+    )
+
+
+def _channel(topology: Topology, source: str, target: str) -> Channel:
+    """Raises TopologyError if no path of links joins the two."""
+    if route(topology, source, target) is None:
+        raise TopologyError(
+            f"{topology.where('links')}: '{source}' cannot reach '{target}', which it must talk to "
+            f"under scheme '{topology.train.scheme}'; join them by a link"
+        )
+    return channels.between(topology, source, target)

@@ -1,0 +1,113 @@
+"""The rounds of a run as a node goes through them: metering, testing, saving at their borders."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from edgenet.meters import Journal
+
+State = Sequence[Tensor]
+Tester = Callable[[Sequence[State]], tuple[float, float]]
+"""Models to test, the test set being dealt out among them -> (mean loss, accuracy in [0, 1])."""
+
+
+class ByteMeter(Protocol):
+    """What counts a link's bytes."""
+
+    def write(self, journal: Journal) -> None:
+        """Append `bytes` events for everything counted since the last call."""
+
+
+class Keeper:
+    """Keeps the newest global model as `model.pt`, a state_dict, replaced in one move.
+
+    A round that comes within ten times the last save's own duration is not saved, so that saving
+    costs at most a tenth of the run; the last round always is.
+
+    Args:
+        path: the file, or None to keep nothing.
+        names: state_dict keys, in the order of the states.
+    """
+
+    def __init__(self, path: Path | None, names: Sequence[str]) -> None:
+        self._path, self._names = path, tuple(names)
+        self._next = 0.0
+
+    def keep(self, state: State, *, last: bool) -> None:
+        """Write `state` to the file, unless the last save was a moment ago."""
+        start = time.monotonic()
+        if self._path is None or (start < self._next and not last):
+            return
+        part = self._path.with_suffix(".part")
+        torch.save(dict(zip(self._names, state, strict=True)), part)
+        os.replace(part, self._path)
+        end = time.monotonic()
+        self._next = end + 10 * (end - start)
+
+
+class NodeRounds:
+    """`schemes.bench.Rounds` of one node.
+
+    Args:
+        total: how many rounds there are.
+        evaluate_every: test the model every so many rounds and after the last; 0 = never.
+        journal: where the figures go; its `round` is set here.
+        meters: the byte counters of the node's links.
+        tester: tests models; called in due rounds only.
+        keeper: keeps the newest global model.
+    """
+
+    def __init__(
+        self,
+        *,
+        total: int,
+        evaluate_every: int,
+        journal: Journal,
+        meters: Callable[[], Sequence[ByteMeter]],
+        tester: Tester,
+        keeper: Keeper,
+    ) -> None:
+        self._total, self._every = total, evaluate_every
+        self._journal, self._meters = journal, meters
+        self._tester, self._keeper = tester, keeper
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(1, self._total + 1):
+            self.enter(number)
+            yield number
+        self.leave()
+
+    def enter(self, number: int) -> None:
+        """Set the current round; the bytes of the one before are written down."""
+        self.leave()
+        self._journal.round = number
+
+    def leave(self) -> None:
+        """Write down the bytes counted so far."""
+        for meter in self._meters():
+            meter.write(self._journal)
+
+    def due(self) -> bool:
+        """Whether the current round ends with an evaluation."""
+        number = self._journal.round
+        return self._every > 0 and (number % self._every == 0 or number == self._total)
+
+    def report(
+        self, *, state: State | None = None, models: Sequence[State] = (), **figures: Any
+    ) -> None:
+        """Record the round: its figures, the global model, and its accuracy when due."""
+        if state is not None:
+            with self._journal.span("evaluate", "keep"):
+                self._keeper.keep(state, last=self._journal.round == self._total)
+        if self.due() and (models or state is not None):
+            with self._journal.span("evaluate", "test"):
+                loss, accuracy = self._tester(models or [state])  # type: ignore[list-item]
+            figures |= {"test_loss": loss, "accuracy": accuracy}
+        self._journal.event("round", **figures)

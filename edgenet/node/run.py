@@ -1,0 +1,139 @@
+"""One node, from its seat to its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from edgenet.devices import PROFILES
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, EdgenetError, Interrupted
+from edgenet.links.group import Group
+from edgenet.meters import Journal
+from edgenet.meters.resources import Sampler
+from edgenet.models.throttle import slowdown
+from edgenet.node.bench import NodeBench
+from edgenet.node.connect import connect
+from edgenet.node.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What a launcher tells one node."""
+
+    plan: Plan
+    """The resolved topology."""
+    name: str
+    """Which of its nodes this process is."""
+    run_dir: Path
+    """The run's folder; the node writes under nodes/<name>/."""
+    store_host: str
+    """Host of the rendezvous store."""
+    store_port: int
+    """TCP port of the rendezvous store."""
+    store_prefix: str = "edgenet"
+    """Prefix of this run's keys in the store, for stores that others use too."""
+    key: bytes = field(repr=False)
+    """The join key that every node proves to its peers."""
+    shaping: str = "none"
+    """The back end in use: 'paced' or 'none'."""
+    host_flops: float | None = None
+    """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
+    address: str = "127.0.0.1"
+    """The address of this host under which peers reach its links."""
+
+
+def run_node(assignment: Assignment) -> int:
+    """Play one node's role to the end in this process; returns its exit code.
+
+    SIGTERM and SIGINT end it in an orderly way (130). Whatever goes wrong is the last event of the
+    node's journal; what edgenet did not foresee also leaves its traceback on stderr.
+    """
+    name, plan = assignment.name, assignment.plan
+    journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
+    try:
+        with _signals_raise():
+            with connect(assignment, journal) as groups:
+                play(plan, name, groups, journal, assignment.run_dir, assignment.host_flops)
+            journal.event("end", status="done", code=DONE)
+        return DONE
+    except Interrupted as error:
+        journal.event("end", status="interrupted", code=INTERRUPTED, error=str(error))
+        return INTERRUPTED
+    except EdgenetError as error:
+        return _failed(journal, str(error))
+    except MemoryError:
+        return _failed(journal, f"{name} ran out of memory; give it a smaller model or batch")
+    except Exception as error:  # the process ends here: the last to know must be the journal
+        traceback.print_exc()
+        return _failed(journal, f"{name}: {type(error).__name__}: {error} (see its log.txt)")
+    finally:
+        journal.close()
+
+
+def play(
+    plan: Plan,
+    name: str,
+    groups: Mapping[str, Group],
+    journal: Journal,
+    run_dir: Path | None,
+    host_flops: float | None = None,
+) -> None:
+    """Play node `name`'s role on links that stand, metered from start to end."""
+    seat, device = plan.seat(name), PROFILES[plan.seat(name).device]
+    factor = 1.0 if host_flops is None else slowdown(host_flops, device)
+    journal.event(
+        "start",
+        node=name,
+        role=seat.role,
+        device=seat.device,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        slowdown=round(factor, 3),
+    )
+    bench = NodeBench(
+        plan=plan,
+        seat=seat,
+        groups=groups,
+        journal=journal,
+        factor=factor,
+        run_dir=run_dir,
+    )
+    with Sampler(journal, interval_s=_interval_s(plan), more=bench.memory, beside=bench.traffic):
+        plan.role(seat.role).play(bench)
+        bench.finish()
+
+
+def _interval_s(plan: Plan) -> float:
+    """Seconds between two samples: a host full of nodes must not spend its time on sampling."""
+    return max(1.0, len(plan.seats) / 20)
+
+
+def _failed(journal: Journal, why: str) -> int:
+    journal.event("end", status="failed", code=NODE_FAILED, error=why)
+    return NODE_FAILED
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Turn the first SIGTERM or SIGINT into Interrupted, in the main thread."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
+        number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,26 @@
+"""What a fork server does once so that the nodes it forks start at once."""
+
+from __future__ import annotations
+
+import torch
+
+from edgenet.devices import PROFILES
+from edgenet.models.calibrate import calibrate
+from edgenet.node.plan import Plan
+from edgenet.node.substance import dataset_of
+
+
+def warm_up(plan: Plan) -> float | None:
+    """Import, load and compute what every node would otherwise do for itself after the fork.
+
+    One thread (nodes share the cores), the dataset in memory whose pages the forked nodes share,
+    and a few training steps, which meet torch's lazily imported half (about a second of CPU).
+
+    Returns:
+        The host's training speed in FLOP/s; None when no device of the plan is slowed down.
+    """
+    torch.set_num_threads(1)
+    dataset_of(plan.topology)
+    emulated = any(PROFILES[seat.device].training_flops is not None for seat in plan.seats)
+    flops = calibrate() if emulated else calibrate(budget_s=0.0)
+    return flops if emulated else None
