@@ -1,0 +1,229 @@
+"""Traffic control of one namespace: htb classes, netem leaves and u32 filters, over netlink.
+
+The option structures are packed here, as linux/pkt_sched.h and linux/pkt_cls.h lay them out:
+pyroute2's own encoders know neither size tables, nor delays below a microsecond, nor filters on
+the Ethernet header. Handles are written as tc writes them: 1:10 is 0x1_0010.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import (
+    RTM_DELQDISC,
+    RTM_NEWQDISC,
+    RTM_NEWTCLASS,
+    RTM_NEWTFILTER,
+    TC_H_ROOT,
+)
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+from edgenet.shaping.kernel import MTU, Kernel
+from edgenet.topology.spec import Channel
+
+ETHERNET_BYTES = 14
+"""The Ethernet header, which a queue of the kernel counts with the packet and a channel does not."""
+
+FASTEST_BPS = 32e9
+"""What stands for an unlimited rate (the kernel's field is 32 bits of bytes per second)."""
+
+_TICK_S = 64e-9  # PSCHED_SHIFT, net/pkt_sched.h
+_BURST_S = 1e-3  # how late a timer of the kernel may be without loss of throughput
+_CELLS, _CELL_LOG = 512, 2  # of a size table: packets up to 2 KiB, in steps of 4 bytes
+_ETHERNET = 1  # TC_LINKLAYER_ETHERNET
+_ALL = 0x0300  # ETH_P_ALL in network byte order
+
+
+@dataclass(frozen=True)
+class Key:
+    """Four bytes that a packet must have at an offset from its IP header (before it: < 0)."""
+
+    offset: int
+    value: int
+    mask: int = 0xFFFFFFFF
+
+
+def towards(mac_tail: bytes) -> tuple[Key, ...]:
+    """Matches Ethernet destinations by their last four bytes."""
+    return (Key(-12, int.from_bytes(mac_tail, "big")),)
+
+
+def coming_from(mac_tail: bytes) -> tuple[Key, ...]:
+    """Matches Ethernet sources by their last four bytes."""
+    value = int.from_bytes(mac_tail, "big")
+    return (Key(-8, value >> 16, 0xFFFF), Key(-4, (value & 0xFFFF) << 16, 0xFFFF0000))
+
+
+class _Message(tcmsg):  # type: ignore[misc]
+    """A tc message whose options are packed already."""
+
+    nla_map = tuple(
+        (name, "hex" if name in ("TCA_OPTIONS", "TCA_STAB") else kind)
+        for name, kind in tcmsg.nla_map
+    )
+
+
+class Traffic:
+    """The queues of the interfaces in one namespace.
+
+    Args:
+        kernel: its netlink.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def root(self, device: str, overhead: int) -> None:
+        """Put an htb at the root of an interface (1:). What no filter catches passes at once.
+
+        Args:
+            device: the interface.
+            overhead: added to the size of every packet, as it is counted; may be negative.
+        """
+        glob = struct.pack("=5I", 3, 10, 0, 0, 0)  # version, r2q, default, debug, direct packets
+        options = _attribute(2, glob)  # TCA_HTB_INIT
+        self._send(
+            RTM_NEWQDISC, device, TC_H_ROOT, 0x10000, "htb", options, _sizes(1.0, overhead)
+        )
+
+    def remove(self, device: str) -> None:
+        """Take the root off again, with all that hangs from it."""
+        self._send(RTM_DELQDISC, device, TC_H_ROOT, 0x10000, "htb", b"", create=False)
+
+    def klass(
+        self, device: str, parent: int, handle: int, rate_bps: float, ceil_bps: float, **how: bool
+    ) -> None:
+        """Add an htb class, or (`create=False`) change it.
+
+        Args:
+            device: the interface.
+            parent: 1:0, or another class.
+            handle: its own.
+            rate_bps: what it gets in any case.
+            ceil_bps: what it gets when nobody else wants it.
+            how: create.
+        """
+        rate, ceil = (int(min(each, FASTEST_BPS) / 8) for each in (rate_bps, ceil_bps))
+        burst, large = (max(_BURST_S, 2 * MTU / each) for each in (rate, ceil))
+        options = _attribute(
+            1,  # TCA_HTB_PARMS: two ratespecs, then buffer, cbuffer, quantum, level, prio
+            struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, rate)
+            + struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, ceil)
+            + struct.pack("=5I", int(burst / _TICK_S), int(large / _TICK_S), _quantum(), 0, 0),
+        )
+        self._send(RTM_NEWTCLASS, device, parent, handle, "htb", options, **how)
+
+    def netem(
+        self, device: str, parent: int, channel: Channel, scale: float = 1.0, **how: bool
+    ) -> None:
+        """Hang a netem under a class, or (`create=False`) change it: delay, jitter, loss.
+
+        Args:
+            device: the interface.
+            parent: the class; the netem's handle is its minor number.
+            channel: the lane's; its rate only says how long a queue may become.
+            scale: by which the size of packets is multiplied before the classes count them.
+            how: create.
+        """
+        flying = min(channel.rate_bps, FASTEST_BPS) * (channel.delay_s + channel.jitter_s) / 8
+        limit = int((flying + channel.queue_bytes) / MTU) + 1
+        loss = round(channel.loss * 0xFFFFFFFF)
+        options = struct.pack("=6I", 0, limit, loss, 0, 0, 0)
+        options += _attribute(10, struct.pack("=q", round(channel.delay_s * 1e9)))  # LATENCY64
+        options += _attribute(11, struct.pack("=q", round(channel.jitter_s * 1e9)))  # JITTER64
+        if channel.jitter_s:
+            # With a rate, however high, netem sends each packet after the one before it.
+            options += _attribute(6, struct.pack("=IiIi", 0xFFFFFFFF, 0, 0, 0))
+        sizes = _sizes(scale, -ETHERNET_BYTES) if scale != 1.0 or not how.get("create", True) else b""
+        handle = (parent & 0xFFFF) << 16
+        self._send(RTM_NEWQDISC, device, parent, handle, "netem", options, sizes, **how)
+
+    def match(self, device: str, keys: Sequence[Key], handle: int) -> None:
+        """Have packets that fit all keys go to a class."""
+        selector = struct.pack("=BBBxHHhhI", 1, 0, len(keys), 0, 0, 0, 0, 0)
+        for key in keys:
+            selector += struct.pack(">II", key.mask, key.value) + struct.pack("=ii", key.offset, 0)
+        options = _attribute(1, struct.pack("=I", handle)) + _attribute(5, selector)
+        self._send(RTM_NEWTFILTER, device, 0x10000, 0, "u32", options)
+
+    def redirect(self, device: str, target: str) -> None:
+        """Have all that comes in by one interface pass the queues of another one first."""
+        self._send(RTM_NEWQDISC, device, 0xFFFFFFF1, 0xFFFF0000, "ingress", b"")
+        self._kernel.ip.tc(
+            "add-filter",
+            "u32",
+            self._kernel.index(device),
+            parent=0xFFFF0000,
+            prio=1,
+            protocol=3,  # ETH_P_ALL
+            target=0x10000,
+            keys=["0x0/0x0+0"],
+            action={
+                "kind": "mirred",
+                "direction": "egress",
+                "action": "redirect",
+                "ifindex": self._kernel.index(target),
+            },
+        )
+
+    def counts(self, device: str) -> dict[int, dict[str, int]]:
+        """By class: packets that have passed, and packets that its netem has dropped."""
+        index, found = self._kernel.index(device), {}
+        for queue in self._kernel.ip.get_qdiscs(index):
+            parent = queue["parent"] & 0xFFFF
+            if queue.get_attr("TCA_KIND") == "netem":
+                counted = queue.get_attr("TCA_STATS")
+                found[0x10000 | parent] = {
+                    "packets": counted["packets"],
+                    "dropped": counted["drop"],
+                }
+        return found
+
+    def _send(
+        self,
+        what: int,
+        device: str,
+        parent: int,
+        handle: int,
+        kind: str,
+        options: bytes,
+        sizes: bytes = b"",
+        create: bool = True,
+    ) -> None:
+        message = _Message()
+        message["index"], message["parent"] = self._kernel.index(device), parent
+        message["handle"] = handle
+        message["info"] = 1 << 16 | _ALL if what == RTM_NEWTFILTER else 0
+        message["attrs"] = [("TCA_KIND", kind)]
+        if options:
+            message["attrs"].append(("TCA_OPTIONS", options))
+        if sizes:
+            message["attrs"].append(("TCA_STAB", sizes))
+        message["header"]["type"] = what
+        new = NLM_F_CREATE | NLM_F_EXCL if create else 0
+        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | new
+        self._kernel.ip.nlm_request_batch([message])
+
+
+def _quantum() -> int:
+    """Bytes that a class sends before it is the next one's turn: one full packet, as counted."""
+    return 16 * MTU
+
+
+def _sizes(scale: float, overhead: int) -> bytes:
+    """A size table: packets count as (length + overhead) * scale bytes."""
+    cells = [] if scale == 1.0 else [round((i + 0.5) * 2**_CELL_LOG * scale) for i in range(_CELLS)]
+    shift = max(0, max(cells, default=0).bit_length() - 16)
+    spec = struct.pack(
+        "=BBhiIIII", _CELL_LOG, shift, 0, overhead, _ETHERNET, 0, MTU, len(cells)
+    )
+    table = struct.pack(f"={len(cells)}H", *(min(cell >> shift, 0xFFFF) for cell in cells))
+    return _attribute(1, spec) + (_attribute(2, table) if cells else b"")
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute, padded to four bytes."""
+    return struct.pack("=HH", len(value) + 4, kind) + value + bytes(-len(value) % 4)
