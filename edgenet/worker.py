@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from edgenet.cli.arguments import add_run, overrides
+from edgenet.cli.arguments import add_out, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
 from edgenet.launchers import shaping, torchrun
@@ -136,7 +136,8 @@ def main() -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_run(parser)
+    add_topology(parser)
+    add_out(parser)
     parser.set_defaults(execute=execute)
     return guarded(parser.parse_args())
 
