@@ -60,8 +60,8 @@ def test_an_open_span_counts_more_than_those_that_ended(watch: Watch) -> None:
     watch.add(event("a", "doing", 2.0, 1, k=["send", "compute"]))
     assert watch.nodes["a"].state == "computing"
     watch.add(span("compute", 1.0, 2.0))
-    watch.add(event("a", "doing", 4.0, 1, k=["wait"]))
-    assert watch.nodes["a"].state == "waiting"
+    watch.add(event("a", "doing", 4.0, 1, k=[]))
+    assert watch.nodes["a"].state == "waiting"  # nothing that computes is open
 
 
 def test_a_lost_node_is_lost_until_it_starts_again(watch: Watch) -> None:
@@ -91,6 +91,13 @@ def test_throughput_is_the_mean_of_the_last_seconds_over_all_peers(watch: Watch)
             watch.add(event("a", "traffic", at, 1, peer=peer, **count))
     assert watch.nodes["a"].rates(9.1) == pytest.approx((2000.0, 1000.0))
     assert watch.nodes["a"].rates(60.0) == (0.0, 0.0)
+
+
+def test_rare_readings_count_until_the_next_is_overdue(watch: Watch) -> None:
+    for second in (25.0, 50.0):
+        watch.add(event("a", "traffic", second, 1, peer="b", out=1000 * second))
+    assert watch.nodes["a"].rates(70.0) == pytest.approx((1000.0, 0.0))
+    assert watch.nodes["a"].rates(150.0) == (0.0, 0.0)
 
 
 def test_a_node_that_ended_moves_nothing(watch: Watch) -> None:

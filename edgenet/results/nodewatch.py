@@ -21,7 +21,7 @@ _GONE = {"lost": "lost", "silent": "frozen"}
 _MEMORY_S = 1.0
 """A state is the kind of span that took most of about the last second."""
 _WINDOW_S = 3.0
-"""Throughput is the mean over the last seconds; after such a pause it is zero."""
+"""Throughput is the mean over the last seconds, or since the last reading where they are rarer."""
 _TICK_S = 0.2
 """`traffic` events of all peers that come within this time are one reading."""
 
@@ -68,11 +68,12 @@ class NodeWatch:
 
     def rates(self, now: float) -> tuple[float, float]:
         """Bytes a second (out, in) over the last seconds before `now` (epoch seconds)."""
-        recent = [entry for entry in self._totals if entry[0] > now - _WINDOW_S - 1]
-        if self.gone or len(recent) < 2 or recent[-1][0] < now - _WINDOW_S:
+        if self.gone or len(self._totals) < 2:
             return 0.0, 0.0
-        (start, out_, in_), (end, out_now, in_now) = recent[0], recent[-1]
-        took_s = max(end - start, 0.1)
+        (start, out_, in_), (end, out_now, in_now) = self._totals[0], self._totals[-1]
+        took_s = max(end - start, _TICK_S)
+        if now - end > max(_WINDOW_S, 2 * took_s):
+            return 0.0, 0.0
         return (out_now - out_) / took_s, (in_now - in_) / took_s
 
     def lose(self, what: str) -> None:
@@ -90,7 +91,7 @@ class NodeWatch:
                 self._span(event)
             case "doing":
                 open_kinds = event.names("k")
-                kind = next((kind for kind in STATES if kind in open_kinds), "")
+                kind = next((kind for kind in STATES if kind in open_kinds), "wait")
                 self._doing = (event.t, kind)
             case "traffic":
                 self._count(event)
@@ -104,7 +105,7 @@ class NodeWatch:
         self.device = event.text("device", self.device)
         self._started, self._settled, self._cpu = True, "", None
         self._traffic.clear()
-        self._totals.clear()
+        self._totals = deque([(event.t, 0, 0)])
 
     def _span(self, event: Event) -> None:
         took_s, kind = event.number("d") or 0.0, event.text("k")
@@ -120,10 +121,11 @@ class NodeWatch:
         out_ = sum(pair[0] for pair in self._traffic.values())
         in_ = sum(pair[1] for pair in self._traffic.values())
         t = event.t
-        if self._totals and t - self._totals[-1][0] < _TICK_S:  # the same tick, the next peer
+        same_tick = len(self._totals) > 1 and t - self._totals[-1][0] < _TICK_S
+        if same_tick:
             t = self._totals.pop()[0]
         self._totals.append((t, out_, in_))
-        while self._totals[0][0] < t - _WINDOW_S:
+        while len(self._totals) > 2 and self._totals[0][0] < t - _WINDOW_S:
             self._totals.popleft()
 
     def _resources(self, event: Event) -> None:
