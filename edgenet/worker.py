@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from edgenet.cli.arguments import add_out, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
@@ -29,6 +30,8 @@ from edgenet.launchers.policy import End
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import StopSignals
 from edgenet.links.gloo import open_store
+from edgenet.links.listener import listen
+from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.plan import Plan, resolve
 from edgenet.node.run import Assignment, run_node
 from edgenet.node.warm import warm_up
@@ -45,32 +48,44 @@ def execute(options: argparse.Namespace) -> int:
     plan = resolve(load(options.topology, overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     back_end = shaping.choose(plan.topology.shaping)
-    key, warning = torchrun.join_key(os.environ, place)
+    address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")
-        if warning:
-            _say(warning)
-    with open_store(*place.master, place.prefix, serve=_serves(place)) as store:
+    serve = place.rank == 0 and not place.store_stands
+    with open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place)
         run = meeting.run_dir(options.out, plan.topology.name)
-        assignment = Assignment(
-            plan=plan,
-            name=plan.seats[place.rank].name,
-            run_dir=run.path.resolve(),
-            store_host=place.master[0],
-            store_port=place.master[1],
-            store_prefix=place.prefix,
-            key=key,
-            shaping=back_end.used,
-            host_flops=meeting.calibrate(lambda: warm_up(plan)),
-            address=torchrun.address(os.environ, place),
-        )
-        record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
-        return _take_part(assignment, meeting, record if place.rank == 0 else None)
+        with _rendezvous(meeting, place, address) as (host, port):
+            assignment = Assignment(
+                plan=plan,
+                name=plan.seats[place.rank].name,
+                run_dir=run.path.resolve(),
+                store_host=host,
+                store_port=port,
+                key=key,
+                shaping=back_end.used,
+                host_flops=meeting.calibrate(lambda: warm_up(plan)),
+                address=address,
+            )
+            record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
+            return _take_part(assignment, meeting, record if place.rank == 0 else None)
 
 
-def _serves(place: torchrun.Place) -> bool:
-    return place.rank == 0 and not place.store_stands
+def _key(place: torchrun.Place) -> bytes:
+    key, warning = torchrun.join_key(os.environ, place)
+    if warning is not None and place.rank == 0:
+        _say(warning)
+    return key
+
+
+@contextmanager
+def _rendezvous(meeting: Meeting, place: torchrun.Place, address: str) -> Iterator[tuple[str, int]]:
+    """Where nodes find each other: served by rank 0 while it lives."""
+    if place.rank != 0:
+        yield meeting.rendezvous(None)
+        return
+    with RendezvousServer(listen(address)) as server:
+        yield meeting.rendezvous(server.address)
 
 
 def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) -> int:

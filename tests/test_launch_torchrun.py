@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -146,6 +147,22 @@ def test_a_folder_that_cannot_be_made_ends_every_rank(tmp_path: Path) -> None:
     for where in ranks(hosts=1, each=3):
         with pytest.raises(InputError):
             Meeting(store, where).run_dir(tmp_path / "file", "net")
+
+
+def test_rank_0_tells_where_nodes_find_each_other() -> None:
+    store = FakeStore()
+    first, second = (Meeting(store, where) for where in ranks(hosts=1, each=2))
+    assert first.rendezvous(("10.0.0.1", 4711)) == ("10.0.0.1", 4711)
+    assert second.rendezvous(None) == ("10.0.0.1", 4711)
+
+
+def test_a_name_that_means_loopback_is_refused_on_several_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", ("127.0.1.1", 29500))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(InputError, match=r"'board0' is a loopback address .* EDGENET_ADDRESS"):
+        address({}, place(ENVIRONMENT | {"MASTER_ADDR": "board0"}))
 
 
 def test_only_the_first_rank_of_a_host_measures_and_the_others_wait(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.launchers.job import Job
+from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import Assignment
@@ -45,8 +46,8 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 
 def rendezvous(listener: socket.socket) -> AbstractContextManager[object]:
-    """Serve the store, where nodes find each other, on a socket that listens already."""
-    raise NotImplementedError
+    """Serve the table where nodes find each other, on a socket that listens already."""
+    return RendezvousServer(listener)
 
 
 def run_node(plan: Plan, name: str, job: Job) -> int:

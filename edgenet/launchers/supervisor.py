@@ -22,6 +22,8 @@ from edgenet.launchers.lines import LineReader, write_line
 from edgenet.launchers.policy import Limits, Referee, Seat
 
 _TICK_S = 0.25
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Nodes share the cores, and a process is forked more safely while it has one thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
+            env={**_ONE_THREAD, **os.environ},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
