@@ -49,6 +49,14 @@ def test_of_many_short_spans_the_longest_in_sum_counts(watch: Watch) -> None:
     assert watch.nodes["a"].state == "computing"
 
 
+def test_a_slow_down_is_a_part_of_the_computing(watch: Watch) -> None:
+    for kind, t, d in (("compute", 0.0, 0.2), ("idle", 0.2, 0.4), ("wait", 0.6, 0.4)):
+        watch.add(span(kind, t, d))
+    assert watch.nodes["a"].state == "slowed"
+    watch.add(span("compute", 1.0, 0.5))
+    assert watch.nodes["a"].state == "computing"
+
+
 def test_what_was_long_ago_does_not_count(watch: Watch) -> None:
     watch.add(span("compute", 0.0, 1.0))
     watch.add(span("wait", 20.0, 0.1))
@@ -109,7 +117,7 @@ def test_a_node_that_ended_moves_nothing(watch: Watch) -> None:
 
 def test_processor_share_is_between_two_readings(watch: Watch) -> None:
     watch.add(event("a", "resources", 1.0, 1, cpu_s=1.0, rss_bytes=10))
-    assert watch.nodes["a"].cpu_share is None
+    assert watch.nodes["a"].cpu_share == pytest.approx(1.0)  # since its start
     watch.add(event("a", "resources", 3.0, 1, cpu_s=2.0, rss_bytes=20))
     assert watch.nodes["a"].cpu_share == pytest.approx(0.5)
     assert watch.nodes["a"].rss_bytes == 20

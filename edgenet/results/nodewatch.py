@@ -58,8 +58,18 @@ class NodeWatch:
             return "connecting"
         since, kind = self._doing
         if not kind or since < self._spanned_s:
-            kind = max(self._weights, key=lambda kind: self._weights[kind], default="wait")
+            kind = self._commonest()
         return STATES.get(kind, kind)
+
+    def _commonest(self) -> str:
+        """The kind of span that lately took most; a slow-down is a part of the computing."""
+        weights = dict(self._weights)
+        slowed = weights.pop("idle", 0.0)
+        computed = weights.get("compute", 0.0)
+        if slowed:
+            weights["compute"] = computed + slowed
+        kind = max(weights, key=lambda kind: weights[kind], default="wait")
+        return "idle" if kind == "compute" and slowed > computed else kind
 
     @property
     def gone(self) -> bool:
@@ -103,7 +113,7 @@ class NodeWatch:
     def _start(self, event: Event) -> None:
         self.role = event.text("role", self.role)
         self.device = event.text("device", self.device)
-        self._started, self._settled, self._cpu = True, "", None
+        self._started, self._settled, self._cpu = True, "", (event.t, 0.0)
         self._traffic.clear()
         self._totals = deque([(event.t, 0, 0)])
 
