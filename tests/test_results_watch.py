@@ -50,7 +50,7 @@ def test_of_many_short_spans_the_longest_in_sum_counts(watch: Watch) -> None:
 
 
 def test_a_slow_down_is_a_part_of_the_computing(watch: Watch) -> None:
-    for kind, t, d in (("compute", 0.0, 0.2), ("idle", 0.2, 0.4), ("wait", 0.6, 0.4)):
+    for kind, t, d in (("compute", 0.0, 0.2), ("idle", 0.2, 0.4), ("wait", 0.6, 0.35)):
         watch.add(span(kind, t, d))
     assert watch.nodes["a"].state == "slowed"
     watch.add(span("compute", 1.0, 0.5))
