@@ -226,7 +226,7 @@ def test_torchrun_gives_the_same_weights(edgenet_run: Run, topology_file: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("set EDGENET_KEY") == 1
     (run,) = out.iterdir()
-    assert f"results are in {run}" in done.stderr
+    assert f"results: {run}" in done.stdout
     assert_same_weights(local.run, run)
     summary = json.loads((run / "summary.json").read_text())
     assert {node["status"] for node in summary["nodes"].values()} == {"done"}

@@ -53,7 +53,7 @@ class Rounds(Protocol):
         set is dealt out among them."""
 
     def due(self) -> bool:
-        """Whether the current round ends with an evaluation."""
+        """Whether the global model is wanted at the end of this round (to be tested; the last)."""
 
 
 class Bench(Protocol):
