@@ -9,7 +9,8 @@ and the results there once every rank has ended.
 
 Set EDGENET_KEY to the same secret on every host: it is the join key of the links. torchrun watches
 the ranks in the launcher's place, and it ends all of them when one fails: that a scheme can do
-without a node is only seen under `edgenet run`.
+without a node is only seen under `edgenet run`. If rank 0 itself is killed, `edgenet show RUN`
+derives the results from what the ranks wrote.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from contextlib import contextmanager
 
 from edgenet.cli.arguments import add_out, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
+from edgenet.cli.show import print_summary
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
 from edgenet.launchers import shaping, torchrun
 from edgenet.launchers.blame import told
+from edgenet.launchers.machinery import facts
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.policy import End
 from edgenet.launchers.record import Record
@@ -39,7 +42,7 @@ from edgenet.results.rundir import RunDir
 from edgenet.results.write import write_all
 from edgenet.topology import dump, load
 
-_ENDS_S = 10.0  # for the other ranks, after rank 0's own end
+_ENDS_S = 5.0  # for the other ranks, after rank 0's own end
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -93,7 +96,7 @@ def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) 
     if record is not None:
         run = RunDir(assignment.run_dir)
         run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
-        record.write(host_flops=assignment.host_flops)
+        record.write(host_flops=assignment.host_flops, **facts(assignment.plan))
     with StopSignals():  # torchrun's SIGTERM must not cut the writing of the results short
         code = run_node(assignment)
         meeting.leave(code)
@@ -113,14 +116,14 @@ def _conclude(plan: Plan, run: RunDir, record: Record, codes: Sequence[int | Non
     }
     code, error = _verdict(plan, run, ends)
     record.finish(code, error, ends)
-    write_all(run)
+    summary = write_all(run)
     elsewhere = [name for name in ends if not run.events(name).exists()]
     if elsewhere:
         _say(
             f"the events of {', '.join(elsewhere)} stayed on their hosts: copy their folders to "
             f"{run.nodes} and run `edgenet show {run.path}` to have them in the results"
         )
-    _say(f"results are in {run.path}")
+    print_summary(run, summary)
     return fail(error, code) if error else code
 
 

@@ -16,7 +16,7 @@ ranks=$(printf '%s\n' "$found" | sed -n 's/.*"processes": \([0-9]*\).*/\1/p')
 
 # A new random join key for this run, unless the caller has set one.
 EDGENET_KEY=${EDGENET_KEY:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
-export EDGENET_KEY
+export EDGENET_KEY OMP_NUM_THREADS=1
 
 # --standalone: torchrun's store gets a free port, so that runs do not disturb each other.
 exec torchrun --standalone --nproc-per-node "$ranks" -m edgenet.worker "$@" --out "${OUT:-runs}"

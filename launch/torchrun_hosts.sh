@@ -18,7 +18,7 @@ fi
 : "${MASTER_ADDR:?the address of host 0}" "${HOSTS:?how many hosts}"
 : "${HOST:?which of them this is, from 0}" "${RANKS:?how many nodes run here}"
 : "${EDGENET_KEY:?a secret that is the same on every host}"
-export EDGENET_KEY
+export EDGENET_KEY OMP_NUM_THREADS=1
 
 edgenet check "$@" >/dev/null
 exec torchrun --nnodes "$HOSTS" --node-rank "$HOST" --nproc-per-node "$RANKS" \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,43 @@ def test_show_without_any_run_says_how_to_start_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "start one with `edgenet run" in refused(capsys, "show")
+
+
+@pytest.fixture
+def large_run(tmp_path: Path) -> Path:
+    """A run of which only the journals are there; the last of fifty nodes failed."""
+    folder = tmp_path / "large"
+    names = [f"n{number}" for number in range(50)]
+    for name in names:
+        (folder / "nodes" / name).mkdir(parents=True)
+        status = "failed" if name == "n49" else "done"
+        event = {"e": "end", "t": 1.0, "r": 1, "status": status}
+        (folder / "nodes" / name / "events.jsonl").write_text(json.dumps(event) + "\n")
+    nodes = {name: {"role": "learner", "device": "host"} for name in names}
+    (folder / "run.json").write_text(json.dumps({"topology": "net", "nodes": nodes}))
+    return folder
+
+
+def test_show_derives_a_large_run_and_puts_failures_first(
+    large_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(large_run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    nodes = [line.split()[0] for line in lines if line.strip().startswith("n") and "host" in line]
+    assert nodes == ["n49", *(f"n{number}" for number in range(39))]
+    assert f"and 10 more nodes in {large_run}/summary.json" in lines
+
+
+def test_show_derives_anew_where_events_are_newer(
+    large_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(large_run), "--format", "json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    journal = large_run / "nodes/n49/events.jsonl"
+    journal.write_text(journal.read_text().replace("failed", "interrupted"))
+    later = (large_run / "summary.json").stat().st_mtime + 1
+    os.utime(journal, (later, later))
+    assert main(["show", str(large_run), "--format", "json"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert before["nodes"]["n49"]["status"] == "failed"
+    assert after["nodes"]["n49"]["status"] == "interrupted"

@@ -95,7 +95,7 @@ class Local:
                 run = new_run_dir(request.out, topology.name)
                 run.topology.write_text(cast.topology, encoding="utf-8")
                 record = Record(run, topology, cast.seats, back_end, "local")
-                record.write(host_flops=cast.host_flops)
+                record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
                 supervisor.start(run.path, back_end.used)
                 with self._show(run, topology) as view:

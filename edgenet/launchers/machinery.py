@@ -20,7 +20,7 @@ from edgenet.node.run import run_node as run_assignment
 from edgenet.node.warm import warm_up
 from edgenet.topology import dump, load
 
-__all__ = ["describe", "rendezvous", "resolve", "run_node", "warm_up"]
+__all__ = ["describe", "facts", "rendezvous", "resolve", "run_node", "warm_up"]
 
 
 def resolve(path: str, overrides: Sequence[str]) -> Plan:
@@ -32,6 +32,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """What a launcher has to know of a plan: its text, and its seats in rank order."""
     return {
         "topology": dump(plan.topology),
+        "facts": facts(plan),
         "seats": [
             {
                 "name": seat.name,
@@ -43,6 +44,11 @@ def describe(plan: Plan) -> dict[str, Any]:
             for seat in plan.seats
         ],
     }
+
+
+def facts(plan: Plan) -> dict[str, Any]:
+    """What run.json says of a plan beyond its topology."""
+    return {"parameters": plan.parameters, "notes": list(plan.notes)}
 
 
 def rendezvous(listener: socket.socket) -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +36,8 @@ class Cast:
     """One for each node that will be started, in rank order."""
     host_flops: float | None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What run.json says of it besides (parameters, notes on the data)."""
 
 
 class StopSignals:
@@ -134,7 +136,12 @@ class Supervisor:
                 break
             plan = line
         seats = tuple(_seat(fields) for fields in plan["seats"])
-        return Cast(topology=plan["topology"], seats=seats, host_flops=line["host_flops"])
+        return Cast(
+            topology=plan["topology"],
+            seats=seats,
+            host_flops=line["host_flops"],
+            facts=plan.get("facts", {}),
+        )
 
     def start(self, run_dir: Path, shaping: str) -> None:
         """Start every node, with a fresh join key. What becomes of them, `watch` tells."""
