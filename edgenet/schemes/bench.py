@@ -115,6 +115,7 @@ class Scheme:
     roles: tuple[Role, ...]
     """In the order in which they take nodes: single roles first."""
     options: type | None = None
-    """A frozen dataclass of the scheme's own keys under `train:`; its defaults are the paper's."""
+    """A frozen dataclass of the scheme's own keys under `train:`; its defaults are the paper's. A
+    ValueError that it raises starts with the name of the key."""
     cuts: bool = False
     """It needs `train.cut`."""
