@@ -9,7 +9,8 @@ and the results there once every rank has ended.
 
 Set EDGENET_KEY to the same secret on every host: it is the join key of the links. torchrun watches
 the ranks in the launcher's place, and it ends all of them when one fails: that a scheme can do
-without a node is only seen under `edgenet run`.
+without a node is only seen under `edgenet run`. If rank 0 itself is killed, `edgenet show RUN`
+derives the results from what the ranks wrote.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from edgenet.cli.arguments import add_run, overrides
+from edgenet.cli.arguments import add_out, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
+from edgenet.cli.show import print_summary
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
 from edgenet.launchers import shaping, torchrun
 from edgenet.launchers.blame import told
+from edgenet.launchers.machinery import facts
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.policy import End
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import StopSignals
 from edgenet.links.gloo import open_store
+from edgenet.links.listener import listen
+from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.plan import Plan, resolve
 from edgenet.node.run import Assignment, run_node
 from edgenet.node.warm import warm_up
@@ -36,7 +42,7 @@ from edgenet.results.rundir import RunDir
 from edgenet.results.write import write_all
 from edgenet.topology import dump, load
 
-_ENDS_S = 10.0  # for the other ranks, after rank 0's own end
+_ENDS_S = 5.0  # for the other ranks, after rank 0's own end
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -45,32 +51,44 @@ def execute(options: argparse.Namespace) -> int:
     plan = resolve(load(options.topology, overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     back_end = shaping.choose(plan.topology.shaping)
-    key, warning = torchrun.join_key(os.environ, place)
+    address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")
-        if warning:
-            _say(warning)
-    with open_store(*place.master, place.prefix, serve=_serves(place)) as store:
+    serve = place.rank == 0 and not place.store_stands
+    with open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place)
         run = meeting.run_dir(options.out, plan.topology.name)
-        assignment = Assignment(
-            plan=plan,
-            name=plan.seats[place.rank].name,
-            run_dir=run.path.resolve(),
-            store_host=place.master[0],
-            store_port=place.master[1],
-            store_prefix=place.prefix,
-            key=key,
-            shaping=back_end.used,
-            host_flops=meeting.calibrate(lambda: warm_up(plan)),
-            address=torchrun.address(os.environ, place),
-        )
-        record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
-        return _take_part(assignment, meeting, record if place.rank == 0 else None)
+        with _rendezvous(meeting, place, address) as (host, port):
+            assignment = Assignment(
+                plan=plan,
+                name=plan.seats[place.rank].name,
+                run_dir=run.path.resolve(),
+                store_host=host,
+                store_port=port,
+                key=key,
+                shaping=back_end.used,
+                host_flops=meeting.calibrate(lambda: warm_up(plan)),
+                address=address,
+            )
+            record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
+            return _take_part(assignment, meeting, record if place.rank == 0 else None)
 
 
-def _serves(place: torchrun.Place) -> bool:
-    return place.rank == 0 and not place.store_stands
+def _key(place: torchrun.Place) -> bytes:
+    key, warning = torchrun.join_key(os.environ, place)
+    if warning is not None and place.rank == 0:
+        _say(warning)
+    return key
+
+
+@contextmanager
+def _rendezvous(meeting: Meeting, place: torchrun.Place, address: str) -> Iterator[tuple[str, int]]:
+    """Where nodes find each other: served by rank 0 while it lives."""
+    if place.rank != 0:
+        yield meeting.rendezvous(None)
+        return
+    with RendezvousServer(listen(address)) as server:
+        yield meeting.rendezvous(server.address)
 
 
 def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) -> int:
@@ -78,7 +96,7 @@ def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) 
     if record is not None:
         run = RunDir(assignment.run_dir)
         run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
-        record.write(host_flops=assignment.host_flops)
+        record.write(host_flops=assignment.host_flops, **facts(assignment.plan))
     with StopSignals():  # torchrun's SIGTERM must not cut the writing of the results short
         code = run_node(assignment)
         meeting.leave(code)
@@ -98,14 +116,14 @@ def _conclude(plan: Plan, run: RunDir, record: Record, codes: Sequence[int | Non
     }
     code, error = _verdict(plan, run, ends)
     record.finish(code, error, ends)
-    write_all(run)
+    summary = write_all(run)
     elsewhere = [name for name in ends if not run.events(name).exists()]
     if elsewhere:
         _say(
             f"the events of {', '.join(elsewhere)} stayed on their hosts: copy their folders to "
             f"{run.nodes} and run `edgenet show {run.path}` to have them in the results"
         )
-    _say(f"results are in {run.path}")
+    print_summary(run, summary)
     return fail(error, code) if error else code
 
 
@@ -136,7 +154,8 @@ def main() -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_run(parser)
+    add_topology(parser)
+    add_out(parser)
     parser.set_defaults(execute=execute)
     return guarded(parser.parse_args())
 

@@ -123,6 +123,22 @@ def test_killed_learner_is_told_and_the_run_goes_on(launch: Launch) -> None:
     assert launcher.read("summary.json")["outcome"] == "done"
 
 
+def test_many_losses_are_not_all_told(launch: Launch) -> None:
+    learners = {f"learner{i}": {"do": "fail-on-usr1", "essential": False} for i in range(8)}
+    launcher = launch(server={"do": "on-usr1"}, **learners)
+    pids = launcher.started()
+    server = pids.pop("server")
+    for pid in pids.values():
+        os.kill(pid, signal.SIGUSR1)
+    assert launcher.process.stderr is not None
+    said = [launcher.process.stderr.readline() for _ in range(7)]
+    os.kill(server, signal.SIGUSR1)
+    code, rest = launcher.end()
+    assert (code, rest) == (0, "")
+    assert sum("failed: out of memory" in line for line in said) == 5
+    assert said[-1].startswith("further losses are told in ")
+
+
 def test_frozen_server_is_stopped_once_all_peers_failed(launch: Launch) -> None:
     launcher = launch(server={"peers": ["learner0"]}, learner0={"do": "fail-on-usr1",
                                                                 "essential": False})  # fmt: skip
@@ -132,7 +148,7 @@ def test_frozen_server_is_stopped_once_all_peers_failed(launch: Launch) -> None:
     code, said = launcher.end()
     assert code == 3
     assert "server did not end although all its peers had failed (frozen?); " in said
-    assert "the first to fail was learner0 failed: out of memory" in said
+    assert "before that, learner0 failed: out of memory" in said
     assert not any(map(psutil.pid_exists, pids.values()))
 
 

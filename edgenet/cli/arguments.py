@@ -9,21 +9,16 @@ from edgenet.launchers.shaping import CHOICES
 
 
 def add_topology(parser: argparse.ArgumentParser) -> None:
-    """The topology file and `--set`."""
+    """The topology file, and the options that change it."""
     parser.add_argument("topology", metavar="T", type=Path, help="topology file (YAML)")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
-        dest="overrides",
+        dest="changes",
         action="append",
         default=[],
         help="change any field of the file: train.scheme=psl, nodes.learner.count=5 (repeatable)",
     )
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """What every way to start a run takes: the topology, seed, shaping, and where results go."""
-    add_topology(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="the same as --set seed=N")
     parser.add_argument(
         "--shaping",
@@ -31,6 +26,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="what slows the links down to their topology; the same as --set shaping=... "
         "(default: as the file says, else auto)",
     )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """`--out`."""
     parser.add_argument(
         "--out",
         type=Path,
@@ -57,4 +56,4 @@ def overrides(options: argparse.Namespace) -> tuple[str, ...]:
         more.append(f"seed={options.seed}")
     if options.shaping is not None:
         more.append(f"shaping={options.shaping}")
-    return (*options.overrides, *more)
+    return (*options.changes, *more)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from edgenet import channels
-from edgenet.cli.arguments import add_format, add_topology
+from edgenet.cli.arguments import add_format, add_topology, overrides
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE
 from edgenet.launchers import shaping
 from edgenet.topology import Topology, draw, load
+from edgenet.topology.nodes import shorten
 
 if TYPE_CHECKING:
     from edgenet.node.plan import Plan
@@ -29,7 +32,7 @@ def execute(options: argparse.Namespace) -> int:
     """Load, resolve, print."""
     from edgenet.node.plan import resolve  # brings torch, which the other commands do without
 
-    topology = load(options.topology, options.overrides)
+    topology = load(options.topology, overrides(options))
     plan = resolve(topology)
     back_end = shaping.choose(topology.shaping)
     if options.format == "json":
@@ -81,14 +84,23 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
 
 
 def _nodes(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The nodes' table with rank and role in front of what the topology knows."""
+    """The nodes' table with rank and role in front of what the topology knows; in a large network
+    neighbours that differ in nothing but rank, name and position share a row."""
     seats = {seat.name: seat for seat in plan.seats}
     columns = ("rank", "role", *draw.NODE_COLUMNS)
     rows = []
     for row in draw.node_rows(plan.topology):
         seat = seats.get(row[0])
         rows.append(("-", "none", *row) if seat is None else (str(seat.rank), seat.role, *row))
-    return columns, rows
+    return columns, rows if len(rows) <= draw.COLLAPSE_ABOVE else list(_folded(rows))
+
+
+def _folded(rows: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    for _, group in groupby(rows, lambda row: (row[1], row[2].rstrip("0123456789"), row[3:-1])):
+        first, *others = group
+        ranks = shorten([row[0] for row in (first, *others)])
+        names = shorten([row[2] for row in (first, *others)])
+        yield (ranks, first[1], names, *first[3:-1], "" if others else first[-1])
 
 
 def _sentence(plan: Plan) -> str:

@@ -23,7 +23,8 @@ HELP = "run a topology on this host"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    arguments.add_run(parser)
+    arguments.add_topology(parser)
+    arguments.add_out(parser)
     parser.add_argument(
         "--launcher",
         choices=("local",),

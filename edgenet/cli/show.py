@@ -22,6 +22,9 @@ _NODES = (
     "node", "role", "device", "status", "compute", "send", "wait", "CPU", "memory", "energy",
 )  # fmt: skip
 
+_MOST_NODES = 40
+"""Rows of the table; the nodes that did not end well come first."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -71,8 +74,10 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     _line(out, f"{summary['topology']}: {summary['scheme']}, {summary['outcome']}")
     _line(out, f"  {_training(summary)}")
     _line(out, f"  {_cost(summary)}")
-    rows = [_row(name, node) for name, node in summary["nodes"].items()]
-    out.print(table(_NODES, rows))
+    nodes = sorted(summary["nodes"].items(), key=lambda pair: pair[1]["status"] == "done")
+    out.print(table(_NODES, [_row(name, node) for name, node in nodes[:_MOST_NODES]]))
+    if len(nodes) > _MOST_NODES:
+        _line(out, f"and {len(nodes) - _MOST_NODES} more nodes in {run.summary}")
     for fault in summary["faults"]:
         _line(out, f"fault in round {fault['round']}: {fault['node']} lost {fault['peer']} "
                    f"({fault['what']})")  # fmt: skip

@@ -12,9 +12,17 @@ from rich.table import Table
 _PIPE_WIDTH = 240
 
 
+class Answer(Console):
+    """A console that leaves a closed output to the command's own handling."""
+
+    def on_broken_pipe(self) -> None:
+        """Re-raise; rich would end the process here, with exit code 1."""
+        raise
+
+
 def console() -> Console:
     """Where a command's answer goes. Without a terminal nothing is wrapped or coloured."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    return Answer(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:

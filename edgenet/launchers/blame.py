@@ -23,7 +23,7 @@ def failure(run: RunDir, referee: Referee) -> str | None:
     else:
         what = told(run, culprit, referee.ends[culprit])
     if first != culprit:
-        what = f"{what}; the first to fail was {told(run, first, referee.ends[first])}"
+        what = f"{what}; before that, {told(run, first, referee.ends[first])}"
     return f"{what} (log: {run.log(culprit)})"
 
 

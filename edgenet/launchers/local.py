@@ -21,6 +21,9 @@ from edgenet.results.write import write_all
 from edgenet.topology import load
 from edgenet.topology.spec import Topology
 
+_VIEW_S = 0.2
+_MOST_LOSSES = 5
+
 
 class View(Protocol):
     """What shows a run while it goes on."""
@@ -92,7 +95,7 @@ class Local:
                 run = new_run_dir(request.out, topology.name)
                 run.topology.write_text(cast.topology, encoding="utf-8")
                 record = Record(run, topology, cast.seats, back_end, "local")
-                record.write(host_flops=cast.host_flops)
+                record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
                 supervisor.start(run.path, back_end.used)
                 with self._show(run, topology) as view:
@@ -103,20 +106,30 @@ class Local:
         self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir
     ) -> str | None:
         """Until every node has ended; the sentence if the launcher itself failed."""
-        seats = {seat.name: seat for seat in cast.seats}
         updated = 0.0
         try:
             for report in supervisor.watch(cast, referee):
                 if report is not None and report["is"] == "ended":
-                    end = referee.ends[report["node"]]
-                    if not (end.good or end.stopped or seats[report["node"]].essential):
-                        self._say(f"{told(run, report['node'], end)}; the run goes on without it")
-                if time.monotonic() - updated > 0.2:
+                    self._tell_loss(run, referee, report["node"])
+                if time.monotonic() - updated > _VIEW_S:
                     view.update()
                     updated = time.monotonic()
         except NodeError as failed:
             return str(failed)
         return None
+
+    def _tell_loss(self, run: RunDir, referee: Referee, node: str) -> None:
+        """Say so when a node was lost that the run can do without."""
+        end = referee.ends[node]
+        if end.good or end.stopped or referee.culprit is not None:
+            return
+        losses = sum(not other.good for other in referee.ends.values())
+        if losses > _MOST_LOSSES:
+            return
+        what = told(run, node, end)
+        self._say(f"{what}; the run goes on without it" if end.signal is not None else what)
+        if losses == _MOST_LOSSES:
+            self._say(f"further losses are told in {run.run_json} at the end only")
 
 
 def _load(request: Request) -> Topology:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.launchers.job import Job
+from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import Assignment
@@ -19,7 +20,7 @@ from edgenet.node.run import run_node as run_assignment
 from edgenet.node.warm import warm_up
 from edgenet.topology import dump, load
 
-__all__ = ["describe", "rendezvous", "resolve", "run_node", "warm_up"]
+__all__ = ["describe", "facts", "rendezvous", "resolve", "run_node", "warm_up"]
 
 
 def resolve(path: str, overrides: Sequence[str]) -> Plan:
@@ -31,6 +32,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """What a launcher has to know of a plan: its text, and its seats in rank order."""
     return {
         "topology": dump(plan.topology),
+        "facts": facts(plan),
         "seats": [
             {
                 "name": seat.name,
@@ -44,9 +46,14 @@ def describe(plan: Plan) -> dict[str, Any]:
     }
 
 
+def facts(plan: Plan) -> dict[str, Any]:
+    """What run.json says of a plan beyond its topology."""
+    return {"parameters": plan.parameters, "notes": list(plan.notes)}
+
+
 def rendezvous(listener: socket.socket) -> AbstractContextManager[object]:
-    """Serve the store, where nodes find each other, on a socket that listens already."""
-    raise NotImplementedError
+    """Serve the table where nodes find each other, on a socket that listens already."""
+    return RendezvousServer(listener)
 
 
 def run_node(plan: Plan, name: str, job: Job) -> int:

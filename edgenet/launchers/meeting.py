@@ -65,6 +65,14 @@ class Meeting:
         path.mkdir(parents=True, exist_ok=True)
         return RunDir(path)
 
+    def rendezvous(self, served: tuple[str, int] | None) -> tuple[str, int]:
+        """Host and port of the table where nodes find each other; rank 0 serves it and says so."""
+        if served is not None:
+            self._store.set("rendezvous", f"{served[0]} {served[1]}")
+            return served
+        host, port = self._store.get("rendezvous").decode().split(" ")
+        return host, int(port)
+
     def calibrate(self, measure: Callable[[], float | None]) -> float | None:
         """The host's FLOP/s: its first rank measures while the others keep still."""
         place, host = self._place, f"host{self._place.host}"

@@ -36,7 +36,7 @@ class Limits:
 
     notice_s: float = 5.0
     """After an essential node failed, for the others to end by themselves."""
-    orphan_s: float = 3.0
+    orphan_s: float = 2.0
     """After its last peer failed, for an essential node to end by itself."""
     rest_s: float = 5.0
     """After the essential nodes are done, for the others to end by themselves."""

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,8 @@ from edgenet.launchers.lines import LineReader, write_line
 from edgenet.launchers.policy import Limits, Referee, Seat
 
 _TICK_S = 0.25
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Nodes share the cores, and a process is forked more safely while it has one thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Cast:
     """One for each node that will be started, in rank order."""
     host_flops: float | None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What run.json says of it besides (parameters, notes on the data)."""
 
 
 class StopSignals:
@@ -86,6 +90,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
+            env={**_ONE_THREAD, **os.environ},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -131,7 +136,12 @@ class Supervisor:
                 break
             plan = line
         seats = tuple(_seat(fields) for fields in plan["seats"])
-        return Cast(topology=plan["topology"], seats=seats, host_flops=line["host_flops"])
+        return Cast(
+            topology=plan["topology"],
+            seats=seats,
+            host_flops=line["host_flops"],
+            facts=plan.get("facts", {}),
+        )
 
     def start(self, run_dir: Path, shaping: str) -> None:
         """Start every node, with a fresh join key. What becomes of them, `watch` tells."""

@@ -6,6 +6,7 @@ import hashlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from edgenet.errors import InputError
 
@@ -108,7 +109,11 @@ def join_key(environment: Mapping[str, str], where: Place) -> tuple[bytes, str |
 
 
 def address(environment: Mapping[str, str], where: Place) -> str:
-    """The address under which peers reach this host: loopback where all ranks share the host."""
+    """The address under which peers reach this host: loopback where all ranks share the host.
+
+    Raises:
+        InputError: this host knows itself by a loopback address only.
+    """
     if environment.get(ADDRESS):
         return environment[ADDRESS]
     if where.local_size == where.size:
@@ -116,5 +121,18 @@ def address(environment: Mapping[str, str], where: Place) -> str:
     family, kind, protocol, _, target = socket.getaddrinfo(*where.master, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.connect(target)  # a datagram socket sends nothing, it only looks up the route
-        name: str = probe.getsockname()[0]
-        return name
+        found: str = probe.getsockname()[0]
+    asked = where.master[0]
+    if ip_address(found).is_loopback and not (asked == "localhost" or _is_loopback(asked)):
+        raise InputError(
+            f"'{asked}' is a loopback address on this host, which others cannot reach; set "
+            f"{ADDRESS} to the address by which they can"
+        )
+    return found
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False

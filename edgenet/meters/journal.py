@@ -10,6 +10,7 @@ the node was in, 0 before the first). The events that the code writes, and their
 | --- | --- |
 | `start` | node, role, device, pid, host, slowdown |
 | `linked` | peer |
+| `share` | samples, labels (samples of each label): the data that the node trains on |
 | `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
 | `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up |

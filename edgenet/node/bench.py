@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from edgenet.data import ShareBatches, describe, evaluate
-from edgenet.links.group import Group
 from edgenet.links.protocol import Link, LinkGroup
-from edgenet.meters import Journal
+from edgenet.links.shared import Shared
 from edgenet.models.layers import LayerList, cut
 from edgenet.models.local import LocalStage
 from edgenet.models.stage import Stage
@@ -30,7 +29,7 @@ class NodeBench:
         plan: the run.
         seat: this node's place in it.
         groups: its links, by the role of the peers.
-        journal: gets every event.
+        shared: what its links report to: the journal and the byte counters.
         factor: the device's slow-down, 1 or more.
         run_dir: where the global model is kept; None keeps nothing.
     """
@@ -40,14 +39,15 @@ class NodeBench:
         *,
         plan: Plan,
         seat: Seat,
-        groups: Mapping[str, Group],
-        journal: Journal,
+        groups: Mapping[str, LinkGroup],
+        shared: Shared,
         factor: float = 1.0,
         run_dir: Path | None = None,
     ) -> None:
         self._plan, self._seat, self._groups = plan, seat, groups
         self._train = plan.topology.train
-        self._journal, self._factor, self._run_dir = journal, factor, run_dir
+        self._journal, self._meter = shared.journal, shared.meter
+        self._factor, self._run_dir = factor, run_dir
         self._dataset = dataset_of(plan.topology)
         self._stages: list[LocalStage] = []
         self.name, self.seed, self.options = seat.name, plan.topology.seed, plan.options
@@ -93,10 +93,21 @@ class NodeBench:
             total=self._train.rounds,
             evaluate_every=self._train.evaluate,
             journal=self._journal,
-            meters=self._meters,
+            meter=self._meter,
             tester=self._test,
             keeper=Keeper(keep, tuple(self._build().state_dict())),
         )
+
+    def traffic(self) -> None:
+        """Record the bytes that crossed each link since it stands."""
+        totals = self._meter.totals()
+        for peer in sorted({peer for peer, _ in totals}):
+            moved = {way: totals.get((peer, way), 0) for way in ("out", "in")}
+            self._journal.event("traffic", peer=peer, **moved)
+
+    def finish(self) -> None:
+        """Record what was counted since the last round ended."""
+        self._meter.write(self._journal)
 
     def memory(self) -> dict[str, int]:
         """Bytes that the node's stages hold and held at most, for the `resources` event."""

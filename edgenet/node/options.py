@@ -36,7 +36,8 @@ def scheme_options(topology: Topology, scheme: Scheme) -> Any:
     try:
         return scheme.options(**values)
     except ValueError as error:
-        raise TopologyError(f"{topology.where('train')}: train.{error}") from None
+        key = str(error).partition(" ")[0]  # by convention the sentence starts with it
+        raise TopologyError(f"{topology.where(f'train.{key}')}: train.{error}") from None
 
 
 def _typed(where: str, key: str, value: Any, kind: type) -> Any:

@@ -4,6 +4,7 @@ starts, and the same on every node that reads the same topology file."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,13 +46,17 @@ class Plan:
     """Instance of `scheme.options`, or None."""
     seats: tuple[Seat, ...]
     """In rank order. Nodes without a role have no seat and are not started."""
+    parameters: int
+    """Trained numbers of the whole model."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results has to know about the data, as sentences."""
     digest: bytes = field(repr=False)
     """SHA-256 of the resolved topology: nodes that disagree on it do not link."""
 
     @property
     def shares(self) -> int:
         """Into how many shares the training data is dealt."""
-        return sum(seat.share is not None for seat in self.seats)
+        return count_shares(self.seats)
 
     def seat(self, name: str) -> Seat:
         """The seat of node `name`; KeyError if it has none."""
@@ -83,15 +88,21 @@ def resolve(topology: Topology) -> Plan:
     for seat in seats:
         for peer, _ in seat.peers:
             _channel(topology, seat.name, peer)
-    plan = Plan(
+    dataset, model = check_substance(topology, scheme, count_shares(seats))
+    return Plan(
         topology=topology,
         scheme=scheme,
         options=options,
         seats=seats,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        notes=dataset.notes,
         digest=hashlib.sha256(dump(topology).encode()).digest(),
     )
-    check_substance(topology, scheme, plan.shares)
-    return plan
+
+
+def count_shares(seats: Sequence[Seat]) -> int:
+    """Into how many shares the training data is dealt."""
+    return sum(seat.share is not None for seat in seats)
 
 
 def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:

@@ -19,7 +19,7 @@ Tester = Callable[[Sequence[State]], tuple[float, float]]
 
 
 class ByteMeter(Protocol):
-    """What counts a link's bytes."""
+    """What counts the bytes of a node's links."""
 
     def write(self, journal: Journal) -> None:
         """Append `bytes` events for everything counted since the last call."""
@@ -59,7 +59,7 @@ class NodeRounds:
         total: how many rounds there are.
         evaluate_every: test the model every so many rounds and after the last; 0 = never.
         journal: where the figures go; its `round` is set here.
-        meters: the byte counters of the node's links.
+        meter: the byte counters of the node's links.
         tester: tests models; called in due rounds only.
         keeper: keeps the newest global model.
     """
@@ -70,12 +70,12 @@ class NodeRounds:
         total: int,
         evaluate_every: int,
         journal: Journal,
-        meters: Callable[[], Sequence[ByteMeter]],
+        meter: ByteMeter,
         tester: Tester,
         keeper: Keeper,
     ) -> None:
         self._total, self._every = total, evaluate_every
-        self._journal, self._meters = journal, meters
+        self._journal, self._meter = journal, meter
         self._tester, self._keeper = tester, keeper
 
     def __iter__(self) -> Iterator[int]:
@@ -91,13 +91,12 @@ class NodeRounds:
 
     def leave(self) -> None:
         """Write down the bytes counted so far."""
-        for meter in self._meters():
-            meter.write(self._journal)
+        self._meter.write(self._journal)
 
     def due(self) -> bool:
-        """Whether the current round ends with an evaluation."""
+        """Whether the global model is wanted at the end of the current round."""
         number = self._journal.round
-        return self._every > 0 and (number % self._every == 0 or number == self._total)
+        return number == self._total or (self._every > 0 and number % self._every == 0)
 
     def report(
         self, *, state: State | None = None, models: Sequence[State] = (), **figures: Any
@@ -106,8 +105,9 @@ class NodeRounds:
         if state is not None:
             with self._journal.span("evaluate", "keep"):
                 self._keeper.keep(state, last=self._journal.round == self._total)
-        if self.due() and (models or state is not None):
-            with self._journal.span("evaluate", "test"):
-                loss, accuracy = self._tester(models or [state])  # type: ignore[list-item]
-            figures |= {"test_loss": loss, "accuracy": accuracy}
+            if self.due() and self._every > 0:
+                with self._journal.span("evaluate", "test"):
+                    loss, accuracy = self._tester(models or [state])
+                figures |= {"test_loss": loss, "accuracy": accuracy}
+        self.leave()  # so that whoever sees the round's event finds its bytes in front of it
         self._journal.event("round", **figures)

@@ -14,7 +14,8 @@ from types import FrameType
 
 from edgenet.devices import PROFILES
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, EdgenetError, Interrupted
-from edgenet.links.group import Group
+from edgenet.links.protocol import LinkGroup
+from edgenet.links.shared import Shared
 from edgenet.meters import Journal
 from edgenet.meters.resources import Sampler
 from edgenet.models.throttle import slowdown
@@ -34,11 +35,9 @@ class Assignment:
     run_dir: Path
     """The run's folder; the node writes under nodes/<name>/."""
     store_host: str
-    """Host of the rendezvous store."""
+    """Host of the rendezvous."""
     store_port: int
-    """TCP port of the rendezvous store."""
-    store_prefix: str = "edgenet"
-    """Prefix of this run's keys in the store, for stores that others use too."""
+    """TCP port of the rendezvous."""
     key: bytes = field(repr=False)
     """The join key that every node proves to its peers."""
     shaping: str = "none"
@@ -59,8 +58,9 @@ def run_node(assignment: Assignment) -> int:
     journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
     try:
         with _signals_raise():
-            with connect(assignment, journal) as groups:
-                play(plan, name, groups, journal, assignment.run_dir, assignment.host_flops)
+            factor = start(plan, name, journal, assignment.host_flops)
+            with connect(assignment, journal) as (groups, shared):
+                play(plan, name, groups, shared, factor, assignment.run_dir)
             journal.event("end", status="done", code=DONE)
         return DONE
     except Interrupted as error:
@@ -77,17 +77,10 @@ def run_node(assignment: Assignment) -> int:
         journal.close()
 
 
-def play(
-    plan: Plan,
-    name: str,
-    groups: Mapping[str, Group],
-    journal: Journal,
-    run_dir: Path | None,
-    host_flops: float | None = None,
-) -> None:
-    """Play node `name`'s role on links that stand, metered from start to end."""
-    seat, device = plan.seat(name), PROFILES[plan.seat(name).device]
-    factor = 1.0 if host_flops is None else slowdown(host_flops, device)
+def start(plan: Plan, name: str, journal: Journal, host_flops: float | None = None) -> float:
+    """Open node `name`'s journal; returns its device's slow-down."""
+    seat = plan.seat(name)
+    factor = 1.0 if host_flops is None else slowdown(host_flops, PROFILES[seat.device])
     journal.event(
         "start",
         node=name,
@@ -97,15 +90,24 @@ def play(
         host=socket.gethostname(),
         slowdown=round(factor, 3),
     )
+    return factor
+
+
+def play(
+    plan: Plan,
+    name: str,
+    groups: Mapping[str, LinkGroup],
+    shared: Shared,
+    factor: float,
+    run_dir: Path | None,
+) -> None:
+    """Play node `name`'s role on links that stand, metered from start to end."""
+    seat = plan.seat(name)
     bench = NodeBench(
-        plan=plan,
-        seat=seat,
-        groups=groups,
-        journal=journal,
-        factor=factor,
-        run_dir=run_dir,
+        plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir
     )
-    with Sampler(journal, interval_s=_interval_s(plan), more=bench.memory, beside=bench.traffic):
+    interval_s = _interval_s(plan)
+    with Sampler(shared.journal, interval_s=interval_s, more=bench.memory, beside=bench.traffic):
         plan.role(seat.role).play(bench)
         bench.finish()
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from edgenet.data import DATASETS, Dataset, load, partition, subset
 from edgenet.errors import InputError, TopologyError
 from edgenet.models.layers import MODELS, LayerList, build, cut
-from edgenet.models.local import OPTIMIZERS
 from edgenet.schemes import Scheme
 from edgenet.topology.spec import Topology
 
@@ -33,8 +32,8 @@ def shares_of(topology: Topology, dataset: Dataset, shares: int) -> tuple[Tensor
     return partition(dataset.train_y, topology.train.partition, shares, topology.seed)
 
 
-def check_substance(topology: Topology, scheme: Scheme, shares: int) -> None:
-    """Make sure that a node will be able to make all of the above.
+def check_substance(topology: Topology, scheme: Scheme, shares: int) -> tuple[Dataset, LayerList]:
+    """Make sure that a node will be able to make all of the above; returns two of them.
 
     Raises:
         TopologyError: with file, line and the choices.
@@ -43,7 +42,6 @@ def check_substance(topology: Topology, scheme: Scheme, shares: int) -> None:
     train = topology.train
     _known(topology, "train.data.name", "dataset", train.data.name, tuple(DATASETS))
     _known(topology, "train.model", "model", train.model, tuple(MODELS))
-    _known(topology, "train.optimizer.name", "optimizer", train.optimizer.name, OPTIMIZERS)
     with _at(topology, "train.data"):
         dataset = dataset_of(topology)
     with _at(topology, "train.partition"):
@@ -59,6 +57,7 @@ def check_substance(topology: Topology, scheme: Scheme, shares: int) -> None:
     if train.cut is not None:
         with _at(topology, "train.cut"):
             cut(model, train.cut)
+    return dataset, model
 
 
 @contextmanager

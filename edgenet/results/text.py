@@ -24,6 +24,8 @@ def seconds(value: float | None) -> str:
     """A duration: 850 ms, 1.24 s, 72.4 s, 12:05, 3:02:10."""
     if value is None or not math.isfinite(value):
         return MISSING
+    if value < 0.0005:
+        return "0 s"
     if value < 0.9995:
         return f"{value * 1000:.0f} ms"
     if value < 9.995:

@@ -40,6 +40,7 @@ def _records(run: RunDir, tally: Tally) -> Iterator[dict[str, Any]]:
         title = f"{name} ({node.role}, {node.device})" if node.role else name
         yield _metadata("process_name", pid, 0, name=title)
         yield _metadata("process_sort_index", pid, 0, sort_index=pid)
+        yield _metadata("thread_name", pid, 0, name="marks")
         yield from node_trace(node_events(run, name), pid, tally.start_s)
 
 

@@ -53,7 +53,7 @@ class Rounds(Protocol):
         set is dealt out among them."""
 
     def due(self) -> bool:
-        """Whether the current round ends with an evaluation."""
+        """Whether the global model is wanted at the end of this round (to be tested; the last)."""
 
 
 class Bench(Protocol):
@@ -115,6 +115,7 @@ class Scheme:
     roles: tuple[Role, ...]
     """In the order in which they take nodes: single roles first."""
     options: type | None = None
-    """A frozen dataclass of the scheme's own keys under `train:`; its defaults are the paper's."""
+    """A frozen dataclass of the scheme's own keys under `train:`; its defaults are the paper's. A
+    ValueError that it raises starts with the name of the key."""
     cuts: bool = False
     """It needs `train.cut`."""

@@ -1,0 +1,64 @@
+"""Counts what crosses a node's links: payload and overhead apart."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+
+from edgenet.links.protocol import Kind
+from edgenet.meters.journal import Journal
+
+
+@dataclass
+class Count:
+    """What crossed one link in one direction, of one kind in one round."""
+
+    payload: int = 0
+    """Bytes of the items' data."""
+    overhead: int = 0
+    """Bytes of headers, descriptors, padding, handshakes and heartbeats. TCP/IP's own headers are
+    not in it: they are only seen at the interface."""
+    messages: int = 0
+
+
+class Meter:
+    """The counters of all links of one node. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: defaultdict[tuple[int, str, str, Kind], Count] = defaultdict(Count)
+        self._totals: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def add(self, peer: str, direction: str, kind: Kind, round_: int, count: Count) -> None:
+        """Count something that crossed; `direction` is 'out' or 'in'."""
+        with self._lock:
+            sum_ = self._counts[round_, peer, direction, kind]
+            sum_.payload += count.payload
+            sum_.overhead += count.overhead
+            sum_.messages += count.messages
+            self._totals[peer, direction] += count.payload + count.overhead
+
+    def write(self, journal: Journal) -> None:
+        """Append `bytes` events for everything counted since the last call, under the rounds in
+        which the messages were sent. Events of one round add up."""
+        with self._lock:
+            counts, self._counts = self._counts, defaultdict(Count)
+        for (round_, peer, direction, kind), count in sorted(
+            counts.items(), key=lambda entry: (*entry[0][:3], entry[0][3].value)
+        ):
+            journal.event(
+                "bytes",
+                r=round_,
+                peer=peer,
+                dir=direction,
+                k=kind.value,
+                payload=count.payload,
+                overhead=count.overhead,
+                messages=count.messages,
+            )
+
+    def totals(self) -> dict[tuple[str, str], int]:
+        """Bytes since the start by (peer, 'out' or 'in'), for a live view."""
+        with self._lock:
+            return dict(self._totals)

@@ -1,0 +1,96 @@
+"""A node's links: one group for each role that it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgenet.errors import LinkError
+from edgenet.links.endpoint import Endpoint, Wiring
+from edgenet.links.group import Group
+from edgenet.links.handshake import Identity
+from edgenet.links.heartbeat import Heartbeat
+from edgenet.links.link import WireLink
+from edgenet.links.rendezvous import Rendezvous
+from edgenet.links.shared import Shared
+from edgenet.meters import Journal
+from edgenet.node.plan import Plan, Seat
+
+if TYPE_CHECKING:
+    from edgenet.node.run import Assignment
+
+Groups = dict[str, Group]
+"""A node's links by the role of the peers."""
+
+
+@contextmanager
+def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, Shared]]:
+    """Link to every peer of the node; on leaving, say goodbye to all of them.
+
+    Of two nodes the one of higher rank dials: it is the one that may come late or come again. A
+    peer that the run can do without may be missing at the start (a fault; the quorum decides).
+
+    Raises:
+        LinkError: an essential peer did not join in time, or was refused.
+        NodeError: the rendezvous does not answer.
+    """
+    plan, seat = assignment.plan, assignment.plan.seat(assignment.name)
+    faults = plan.topology.faults
+    heartbeat = Heartbeat(faults.heartbeat_s, faults.silence_s)
+    shared = Shared(journal=journal, heartbeat=heartbeat)
+    endpoint = Endpoint(
+        Identity(node=seat.name, key=assignment.key, digest=plan.digest),
+        Rendezvous(assignment.store_host, assignment.store_port),
+        shared,
+        Wiring(
+            peers=frozenset(name for name, _ in seat.peers),
+            channel=plan.channel,
+            paced=assignment.shaping == "paced",
+            seed=plan.topology.seed,
+        ),
+        address=assignment.address,
+    )
+    try:
+        ranks = {other.name: other.rank for other in plan.seats}
+        found = endpoint.connect(
+            dial=[name for name, _ in seat.peers if ranks[name] < seat.rank],
+            accept=[name for name, _ in seat.peers if ranks[name] > seat.rank],
+            timeout_s=faults.join_s,
+        )
+        yield make_groups(plan, seat, found, shared, endpoint), shared
+    except BaseException:
+        endpoint.abandon()
+        raise
+    else:
+        endpoint.close()
+
+
+def make_groups(
+    plan: Plan,
+    seat: Seat,
+    found: Mapping[str, WireLink | LinkError],
+    shared: Shared,
+    endpoint: Endpoint | None = None,
+) -> Groups:
+    """Sort a node's links by role. Raises LinkError for an essential peer that is missing."""
+    groups = {}
+    for role in dict.fromkeys(role for _, role in seat.peers):
+        names = [name for name, its in seat.peers if its == role]
+        links = {name: link for name in names if isinstance(link := found[name], WireLink)}
+        group = Group(
+            seat.name,
+            names,
+            links,
+            shared,
+            quorum=plan.topology.faults.quorum if plan.role(role).many else 1.0,
+            newcomers=endpoint.newcomers if endpoint else None,
+        )
+        for name in names:
+            error = found[name]
+            if isinstance(error, LinkError):
+                if plan.seat(name).essential:
+                    raise error
+                group.absent(name, error)
+        groups[role] = group
+    return groups

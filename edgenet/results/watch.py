@@ -1,0 +1,139 @@
+"""What a run is doing right now, folded from its events as they come in."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgenet.results.events import Event
+from edgenet.results.ledger import EVALUATION
+from edgenet.results.nodewatch import NodeWatch
+
+
+@dataclass(frozen=True)
+class RoundWatch:
+    """One finished round."""
+
+    number: int
+    t: float
+    """Epoch seconds of its end."""
+    wall_s: float
+    loss: float | None
+    accuracy: float | None
+    active: tuple[str, ...]
+    """Names of the peers that took part."""
+    with_bytes: bool
+    """The reporter wrote the round's bytes down before its end."""
+
+
+class Watch:
+    """The run as it is now.
+
+    Args:
+        expected: {name: {role, device}} of the nodes that the run should have.
+    """
+
+    def __init__(self, expected: Mapping[str, Any] | None = None) -> None:
+        self.nodes: dict[str, NodeWatch] = {}
+        self.rounds: list[RoundWatch] = []
+        self.faults: list[Event] = []
+        """Each by the first node that saw it: every peer of a lost server says so."""
+        self._known_faults: set[tuple[str, str, int]] = set()
+        self.start_s: float | None = None
+        """Epoch seconds of the first event."""
+        self.reporter = ""
+        """The node whose `round` events count: the first that wrote one."""
+        self._training_s: float | None = None
+        self._counted: dict[int, set[str]] = {}
+        self._bytes: dict[int, dict[tuple[str, str, str], list[int]]] = {}
+        self.expect(expected or {})
+
+    def expect(self, nodes: Mapping[str, Any]) -> None:
+        """Add nodes that have not been heard of yet."""
+        for name, about in nodes.items():
+            about = about if isinstance(about, Mapping) else {}
+            role, device = str(about.get("role", "")), str(about.get("device", ""))
+            self.nodes.setdefault(name, NodeWatch(name, role, device))
+
+    @property
+    def current(self) -> int:
+        """The round that the run is in; 0 before the first."""
+        return max((node.round for node in self.nodes.values()), default=0)
+
+    @property
+    def round_s(self) -> float | None:
+        """Median of the latest rounds' seconds; None before the first has ended."""
+        latest = [each.wall_s for each in self.rounds[-7:]]
+        return statistics.median(latest) if latest else None
+
+    def round_bytes(self, number: int) -> int:
+        """Bytes of one of the latest rounds, each once, without evaluation; 0 if unknown."""
+        return sum(max(ends) for ends in self._bytes.get(number, {}).values())
+
+    def bytes_known(self, each: RoundWatch) -> bool:
+        """Whether the reporter has written down a round's bytes; it does so just before the
+        `round` event or at the start of the next round."""
+        return each.with_bytes or self.nodes[self.reporter].round > each.number
+
+    def forget_bytes(self, before: int) -> None:
+        """Drop the bytes of the rounds before this one."""
+        for number in [number for number in self._bytes if number < before]:
+            del self._bytes[number]
+            self._counted.pop(number, None)
+
+    def peers(self, active: tuple[str, ...]) -> int:
+        """How many nodes play the roles that the active ones play."""
+        roles = {self.nodes[name].role for name in active if name in self.nodes}
+        return sum(node.role in roles for node in self.nodes.values())
+
+    def add(self, event: Event) -> None:
+        """Take in one event; unknown ones change nothing."""
+        self.start_s = event.t if self.start_s is None else min(self.start_s, event.t)
+        self.nodes.setdefault(event.node, NodeWatch(event.node)).add(event)
+        if event.round > 0 and self._training_s is None:
+            self._training_s = event.t
+        match event.name:
+            case "round":
+                self._round(event)
+            case "bytes":
+                self._count(event)
+            case "fault":
+                self._fault(event)
+
+    def _round(self, event: Event) -> None:
+        self.reporter = self.reporter or event.node
+        if event.node != self.reporter:
+            return
+        again = bool(self.rounds) and self.rounds[-1].number == event.round
+        before = self.rounds.pop() if again else None
+        start = self.rounds[-1].t if self.rounds else self._training_s or event.t
+        loss, accuracy = event.number("loss"), event.number("accuracy")
+        each = RoundWatch(
+            number=event.round,
+            t=event.t,
+            wall_s=event.t - start,
+            loss=before.loss if before and loss is None else loss,
+            accuracy=before.accuracy if before and accuracy is None else accuracy,
+            active=event.names("active") or (before.active if before else ()),
+            with_bytes=event.node in self._counted.get(event.round, ()),
+        )
+        self.rounds.append(each)
+
+    def _count(self, event: Event) -> None:
+        self._counted.setdefault(event.round, set()).add(event.node)
+        kind, sent = event.text("k"), event.text("dir") == "out"
+        if kind == EVALUATION:
+            return
+        ends = (event.node, event.text("peer")) if sent else (event.text("peer"), event.node)
+        both = self._bytes.setdefault(event.round, {}).setdefault((*ends, kind), [0, 0])
+        both[0 if sent else 1] += event.count("payload") + event.count("overhead")
+
+    def _fault(self, event: Event) -> None:
+        fault = (event.text("peer"), event.text("what"), event.round)
+        if fault not in self._known_faults:
+            self._known_faults.add(fault)
+            self.faults.append(event)
+        if event.text("peer") in self.nodes:
+            self.nodes[event.text("peer")].lose(event.text("what"))
