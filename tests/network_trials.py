@@ -7,8 +7,10 @@ test_networks.py.
 from __future__ import annotations
 
 import json
+import socket
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -81,7 +83,7 @@ def together(network: Network, *ways: tuple[str, str], count: int = 300) -> list
         end = min(beam.arrivals[-1][2] for beam in beams)
         for beam in beams:
             beam.arrivals = [each for each in beam.arrivals if each[2] <= end]
-        return [beam.rate_bps() for beam in beams]
+        return [statistics.median(beam.rates_bps(30)) for beam in beams]
 
 
 def shared(back_end: str) -> dict[str, Any]:
@@ -100,6 +102,49 @@ def shared(back_end: str) -> dict[str, Any]:
         found["air up and down"] = together(network, ("member0", "base"), ("base", "member1"))
         found["air member to member"] = together(network, ("member0", "member1"))
     return found
+
+
+def half_load(back_end: str) -> dict[str, Any]:
+    """Delays over 100 Mbit/s and 1 ms while half of it is used, in seconds beyond 1 ms."""
+    with Network(wire(100e6, 1e-3), back_end) as network:
+        with Beam(network, "base", "member0") as beam:
+            start = time.perf_counter()
+            for sent in range(4200):  # 1 s
+                while time.perf_counter() < start + sent * 1500 * 8 / 50e6:
+                    beam.drain()
+                beam.send(1)
+            beam.receive()
+            beyond = sorted(delay - 1e-3 for delay in beam.delays_s())
+    return {
+        "sent": beam.sent,
+        "arrived": len(beyond),
+        "median_s": statistics.median(beyond),
+        "p90_s": beyond[int(0.9 * len(beyond))],
+    }
+
+
+def stream(back_end: str) -> dict[str, Any]:
+    """TCP through 100 Mbit/s: rate of the payload."""
+    with Network(wire(100e6, 1e-3), back_end) as network:
+        with network.inside("member0"):
+            listener = socket.create_server((network.address("member0"), 0))
+        with network.inside("base"):
+            sender = socket.create_connection(listener.getsockname())
+        receiver, _ = listener.accept()
+        with listener, sender, receiver:
+            return {"rate_bps": _stream_bps(sender, receiver, 20 << 20)}
+
+
+def _stream_bps(sender: socket.socket, receiver: socket.socket, size: int) -> float:
+    thread = threading.Thread(target=sender.sendall, args=(bytes(size),))
+    thread.start()
+    taken, marks = 0, []
+    while taken < size:
+        taken += len(receiver.recv(1 << 18))
+        marks.append((taken, time.perf_counter()))
+    thread.join()
+    first = next(mark for mark in marks if mark[0] > size // 4)  # past TCP's slow start
+    return (marks[-1][0] - first[0]) * 8 / (marks[-1][1] - first[1])
 
 
 def unequal(back_end: str) -> dict[str, Any]:
@@ -153,9 +198,12 @@ def speed(back_end: str) -> dict[str, Any]:
 
 
 TRIALS: dict[str, Callable[[str], dict[str, Any]]] = {
-    each.__name__: each for each in (fidelity, jitter, shared, unequal, changes, speed)
+    each.__name__: each for each in (fidelity, half_load, stream, jitter, shared, changes, speed)
 }
+
+WHERE_TIME_IS_SHARED = {"unequal": unequal}
+"""What netem cannot do."""
 
 if __name__ == "__main__":
     names = sys.argv[2:] or list(TRIALS)
-    print(json.dumps({name: TRIALS[name](sys.argv[1]) for name in names}, indent=1))
+    print(json.dumps({name: (TRIALS | WHERE_TIME_IS_SHARED)[name](sys.argv[1]) for name in names}, indent=1))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from edgenet.errors import ShapingError
 from edgenet.shaping import calls
+from edgenet.shaping.lanes import lanes
+from edgenet.topology.spec import Topology
 
 KERNEL = ("netem", "relay")
 """Back ends that emulate a network in or below the kernel; they need a namespace per node."""
@@ -31,11 +33,12 @@ class Shaping:
     """Half a sentence."""
 
 
-def choose(asked: str, *, namespaces: bool) -> Shaping:
+def choose(asked: str, topology: Topology, *, namespaces: bool) -> Shaping:
     """The back end for what was asked; never another one than was asked for by name.
 
     Args:
         asked: one of CHOICES.
+        topology: the network that it is wanted for.
         namespaces: whether every node gets a network namespace of its own.
 
     Raises:
@@ -44,33 +47,33 @@ def choose(asked: str, *, namespaces: bool) -> Shaping:
     if asked not in CHOICES:
         raise ShapingError(f"there is no shaping '{asked}'; the choices are {', '.join(CHOICES)}")
     if asked == "auto":
-        return _auto(namespaces)
+        return _auto(topology, namespaces)
     if asked in KERNEL and not namespaces:
         raise ShapingError(
             f"shaping '{asked}' needs a network namespace for each node; add --launcher "
             "namespaces, or use --shaping paced"
         )
     if namespaces:
-        require(asked)
+        require(asked, topology)
     return Shaping(asked, "asked for by name")
 
 
-def _auto(namespaces: bool) -> Shaping:
+def _auto(topology: Topology, namespaces: bool) -> Shaping:
     if not namespaces:
         return Shaping("paced", "auto: the nodes share one network, so the links pace themselves")
     reasons = []
     for back_end in KERNEL:
-        reason = available(back_end)
+        reason = available(back_end) or unsuited(back_end, topology)
         if reason is None:
             return Shaping(back_end, "auto: " + "; ".join([*reasons, f"{back_end} works here"]))
         reasons.append(f"no {back_end}: {reason.partition(';')[0]}")
-    require("paced")
+    require("paced", topology)
     return Shaping("paced", "auto: " + "; ".join(reasons))
 
 
-def require(back_end: str) -> None:
+def require(back_end: str, topology: Topology) -> None:
     """Raises ShapingError unless this machine can join namespaces by this back end."""
-    reason = available(back_end)
+    reason = available(back_end) or unsuited(back_end, topology)
     if reason is not None:
         raise ShapingError(f"shaping '{back_end}' is not possible in namespaces here: {reason}")
 
@@ -84,6 +87,15 @@ def available(back_end: str) -> str | None:
     if back_end == "relay":
         return _tun()
     return _netem() if back_end == "netem" else None
+
+
+def unsuited(back_end: str, topology: Topology) -> str | None:
+    """Why a back end cannot do this network on any machine; None if it can."""
+    if back_end != "netem":
+        return None
+    from edgenet.shaping import netem
+
+    return netem.unsuited(lanes(topology))
 
 
 def _namespaces() -> str | None:

@@ -7,9 +7,9 @@ all that it shares capacity with comes by:
     members sending to their base                         the bridge's port to the base, by source
     a half-duplex medium                                  an ifb that all ports send through, by both
 
-A pool is a class with the medium's rate, from which its lanes borrow what the others leave. Lanes
-of unequal rates pay in time: sizes are scaled so that each lane fills the medium at its own rate.
-The queue's length is counted in full packets.
+A pool is a class with the medium's rate, from which its lanes borrow what the others leave. htb
+shares bytes and not time, so it cannot share a medium whose members have unequal rates. The queue's
+length is counted in full packets.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from edgenet.shaping.traffic import ETHERNET_BYTES, FASTEST_BPS, Key, Traffic, c
 from edgenet.topology.spec import Channel
 
 _POOL, _FIRST = 0x10001, 0x10010  # 1:1 and 1:10
+_EQUAL = 1e-3  # rates that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class Netem(Bridges):
         self._places: dict[Place, list[Lane]] = {}
         for lane in lanes:
             self._places.setdefault(self._place(lane), []).append(lane)
-        self._capacity = {
-            place: max(min(lane.channel.rate_bps, FASTEST_BPS) for lane in its)
-            for place, its in self._places.items()
-        }
+        reason = unsuited(lanes)
+        if reason is not None:
+            raise ShapingError(reason)
 
     def start(self) -> None:
         """Put the cables into their bridges, and the queues on them."""
@@ -68,23 +68,29 @@ class Netem(Bridges):
                 if place.device == self._air(lanes[0].link):
                     self._gather(kernel, traffic, place.device, lanes[0].link)
                 traffic.root(place.device, -ETHERNET_BYTES)
-                if place.pool is not None:
-                    capacity = self._capacity[place]
-                    traffic.klass(place.device, 0x10000, _POOL, capacity, capacity)
                 for number, lane in enumerate(lanes):
                     self._shape(traffic, place, number, lane, create=True)
                     traffic.match(place.device, self._keys(place, lane), _FIRST + number)
 
     def change(self, changes: Mapping[tuple[str, str, str], Channel]) -> None:
-        """Give lanes, named by their keys, other channels."""
-        for place, lanes in self._places.items():
-            found = [(i, lane) for i, lane in enumerate(lanes) if lane.key in changes]
-            if not found:
-                continue
-            with self._traffic(place) as (_, traffic):
-                for number, lane in found:
-                    changed = replace(lane, channel=changes[lane.key])
-                    self._shape(traffic, place, number, changed, create=False)
+        """Give lanes, named by their keys, other channels.
+
+        Raises:
+            ShapingError: the members of a shared medium would come to have unequal rates.
+        """
+        after = {
+            place: [replace(lane, channel=changes.get(lane.key, lane.channel)) for lane in lanes]
+            for place, lanes in self._places.items()
+        }
+        reason = unsuited([lane for lanes in after.values() for lane in lanes])
+        if reason is not None:
+            raise ShapingError(reason)
+        for place, lanes in after.items():
+            if any(lane.key in changes for lane in lanes):
+                with self._traffic(place) as (_, traffic):
+                    for number, lane in enumerate(lanes):
+                        self._shape(traffic, place, number, lane, create=False)
+        self._places = after
 
     def counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
         """What each lane has carried and dropped so far."""
@@ -102,12 +108,12 @@ class Netem(Bridges):
         handle, rate = _FIRST + number, min(lane.channel.rate_bps, FASTEST_BPS)
         if place.pool is None:
             traffic.klass(place.device, 0x10000, handle, rate, rate, create=create)
-            traffic.netem(place.device, handle, lane.channel, create=create)
-            return
-        capacity, share = self._capacity[place], len(self._places[place])
-        if create:
-            traffic.klass(place.device, _POOL, handle, capacity / share, capacity)
-        traffic.netem(place.device, handle, lane.channel, capacity / rate, create=create)
+        else:
+            if number == 0:
+                traffic.klass(place.device, 0x10000, _POOL, rate, rate, create=create)
+            share = rate / len(self._places[place])
+            traffic.klass(place.device, _POOL, handle, share, rate, create=create)
+        traffic.netem(place.device, handle, lane.channel, create=create)
 
     def _place(self, lane: Lane) -> Place:
         source = calls.path_of(self._layout.namespace(lane.source))
@@ -136,6 +142,21 @@ class Netem(Bridges):
     def _traffic(self, place: Place) -> Iterator[tuple[Kernel, Traffic]]:
         with Kernel(place.namespace) as kernel:
             yield kernel, Traffic(kernel)
+
+
+def unsuited(lanes: Sequence[Lane]) -> str | None:
+    """Why these lanes cannot be had with netem, in a sentence; None if they can."""
+    rates: dict[str, set[float]] = {}
+    for lane in lanes:
+        if lane.pool is not None:
+            rates.setdefault(lane.pool, set()).add(lane.channel.rate_bps)
+    for pool, found in rates.items():
+        if max(found) > min(found) * (1 + _EQUAL):
+            return (
+                f"netem cannot share '{pool}' among members of unequal rates "
+                f"({min(found) / 1e6:.3g} to {max(found) / 1e6:.3g} Mbit/s); use --shaping relay"
+            )
+    return None
 
 
 def missing() -> str | None:

@@ -66,7 +66,7 @@ class Network:
         self._lanes = {lane.key: lane for lane in lanes(topology)}
 
     def __enter__(self) -> Network:
-        require(self.back_end)
+        require(self.back_end, self.topology)
         self._record = Record(self._folder)
         self.layout = Layout(self.topology, self._record.tag)
         make = _BACK_ENDS[self.back_end]

@@ -32,7 +32,7 @@ FASTEST_BPS = 32e9
 
 _TICK_S = 64e-9  # PSCHED_SHIFT, net/pkt_sched.h
 _BURST_S = 1e-3  # how late a timer of the kernel may be without loss of throughput
-_CELLS, _CELL_LOG = 512, 2  # of a size table: packets up to 2 KiB, in steps of 4 bytes
+_QUANTUM = MTU  # bytes that a class borrows before it is the next one's turn
 _ETHERNET = 1  # TC_LINKLAYER_ETHERNET
 _ALL = 0x0300  # ETH_P_ALL in network byte order
 
@@ -85,8 +85,9 @@ class Traffic:
         """
         glob = struct.pack("=5I", 3, 10, 0, 0, 0)  # version, r2q, default, debug, direct packets
         options = _attribute(2, glob)  # TCA_HTB_INIT
+        sizes = struct.pack("=BBhiIIII", 0, 0, 0, overhead, _ETHERNET, 0, MTU, 0)
         self._send(
-            RTM_NEWQDISC, device, TC_H_ROOT, 0x10000, "htb", options, _sizes(1.0, overhead)
+            RTM_NEWQDISC, device, TC_H_ROOT, 0x10000, "htb", options, _attribute(1, sizes)
         )
 
     def remove(self, device: str) -> None:
@@ -112,20 +113,17 @@ class Traffic:
             1,  # TCA_HTB_PARMS: two ratespecs, then buffer, cbuffer, quantum, level, prio
             struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, rate)
             + struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, ceil)
-            + struct.pack("=5I", int(burst / _TICK_S), int(large / _TICK_S), _quantum(), 0, 0),
+            + struct.pack("=5I", int(burst / _TICK_S), int(large / _TICK_S), _QUANTUM, 0, 0),
         )
         self._send(RTM_NEWTCLASS, device, parent, handle, "htb", options, **how)
 
-    def netem(
-        self, device: str, parent: int, channel: Channel, scale: float = 1.0, **how: bool
-    ) -> None:
+    def netem(self, device: str, parent: int, channel: Channel, **how: bool) -> None:
         """Hang a netem under a class, or (`create=False`) change it: delay, jitter, loss.
 
         Args:
             device: the interface.
             parent: the class; the netem's handle is its minor number.
             channel: the lane's; its rate only says how long a queue may become.
-            scale: by which the size of packets is multiplied before the classes count them.
             how: create.
         """
         flying = min(channel.rate_bps, FASTEST_BPS) * (channel.delay_s + channel.jitter_s) / 8
@@ -137,9 +135,8 @@ class Traffic:
         if channel.jitter_s:
             # With a rate, however high, netem sends each packet after the one before it.
             options += _attribute(6, struct.pack("=IiIi", 0xFFFFFFFF, 0, 0, 0))
-        sizes = _sizes(scale, -ETHERNET_BYTES) if scale != 1.0 or not how.get("create", True) else b""
         handle = (parent & 0xFFFF) << 16
-        self._send(RTM_NEWQDISC, device, parent, handle, "netem", options, sizes, **how)
+        self._send(RTM_NEWQDISC, device, parent, handle, "netem", options, **how)
 
     def match(self, device: str, keys: Sequence[Key], handle: int) -> None:
         """Have packets that fit all keys go to a class."""
@@ -206,22 +203,6 @@ class Traffic:
         new = NLM_F_CREATE | NLM_F_EXCL if create else 0
         message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | new
         self._kernel.ip.nlm_request_batch([message])
-
-
-def _quantum() -> int:
-    """Bytes that a class sends before it is the next one's turn: one full packet, as counted."""
-    return 16 * MTU
-
-
-def _sizes(scale: float, overhead: int) -> bytes:
-    """A size table: packets count as (length + overhead) * scale bytes."""
-    cells = [] if scale == 1.0 else [round((i + 0.5) * 2**_CELL_LOG * scale) for i in range(_CELLS)]
-    shift = max(0, max(cells, default=0).bit_length() - 16)
-    spec = struct.pack(
-        "=BBhiIIII", _CELL_LOG, shift, 0, overhead, _ETHERNET, 0, MTU, len(cells)
-    )
-    table = struct.pack(f"={len(cells)}H", *(min(cell >> shift, 0xFFFF) for cell in cells))
-    return _attribute(1, spec) + (_attribute(2, table) if cells else b"")
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
