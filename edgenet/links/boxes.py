@@ -69,7 +69,8 @@ class Boxes:
         """Whether the caller may write to the wire itself, the writer having nothing to do: saves a
         small message the way through another thread. To be followed by `return_wire`."""
         with self._lock:
-            self._lent = self._writer_idle and not self._lent and not self._over()
+            idle = self._writer_idle and not self._out  # notified, it may not have woken up yet
+            self._lent = idle and not self._lent and not self._over()
             return self._lent
 
     def return_wire(self, *, flush: bool) -> None:
@@ -105,7 +106,7 @@ class Boxes:
         """How the link ended (None: it has not), and whether the peer is silent."""
         with self._lock:
             closed = (PeerLost, "was left by this node") if self._closing else None
-            return self._end or closed, self._silent
+            return closed or self._end, self._silent
 
     # The writer's side.
 
@@ -145,8 +146,10 @@ class Boxes:
             )
 
     def deliver(self, message: Message) -> None:
-        """Put a message into the inbox; it is dropped if this end is closing."""
+        """Put a message into the inbox; it is dropped if this end is closing. A peer that sends is
+        not silent."""
         with self._lock:
+            self._silent = False
             if not self._closing:
                 self._in.append((message, time.monotonic()))
                 self._in_sum += message.header.total_bytes

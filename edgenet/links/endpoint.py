@@ -218,7 +218,10 @@ class Endpoint:
             if self._closed:
                 wire.close()
                 raise WireClosed("came too late: this node is closing")
+            before = self._links.get(peer)
             self._links[peer] = link
+        if before:
+            before.abandon()  # lost already, or its name would have been taken
         return link.start()
 
     def _absent(self, peer: str, timeout_s: float, why: str) -> LinkTimeout:

@@ -145,10 +145,10 @@ class WireLink:
 
     def abandon(self) -> None:
         """Close at once, without waiting for anybody."""
-        self._boxes.finish(PeerLost, "was left by this node")
         if self._abandoned.is_set():
             return
         self._abandoned.set()
+        self._boxes.finish(PeerLost, "was left by this node")
         if self._shared.heartbeat:
             self._shared.heartbeat.forget(self)
         self._wire.close()
@@ -192,8 +192,9 @@ class WireLink:
                 else:
                     self._write(todo.packet, todo.queued_at)
                 del todo  # its memory goes back to the slabs while this thread waits
-            self._wire.write(goodbye(next(self._shared.sequence)).blob)
-            self._wire.flush()
+            if not self._abandoned.is_set():
+                self._wire.write(goodbye(next(self._shared.sequence)).blob)
+                self._wire.flush()
         except WireClosed as error:
             self._boxes.finish(PeerLost, str(error))
         finally:
