@@ -173,8 +173,9 @@ class WireLink:
         most = min(self._wire.write_bytes, _DIRECT_BYTES)
         if packet.header.total_bytes > most or not self._boxes.borrow_wire():
             return False
-        ready = self._wire.ready()
+        ready = False
         try:
+            ready = self._wire.ready()
             if ready:
                 self._write(packet, 0.0)
         except WireClosed as error:
