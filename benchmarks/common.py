@@ -97,7 +97,8 @@ def run_edgenet(
             code = process.wait(timeout_s)
         wall_s = time.monotonic() - clock
         if code != 0:
-            sys.exit(f"{' '.join(command)}\nended with {code}:\n{(folder / 'stderr').read_text()}")
+            said = (folder / "stderr").read_text(encoding="utf-8")
+            sys.exit(f"{' '.join(command)} ended with {code}:\n{said[:2000]}")
         return _read(folder, out, start_s, wall_s)
 
 

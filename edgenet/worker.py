@@ -35,8 +35,9 @@ from edgenet.launchers.supervisor import StopSignals
 from edgenet.links.gloo import open_store
 from edgenet.links.listener import listen
 from edgenet.links.rendezvous import RendezvousServer
+from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, resolve
-from edgenet.node.run import Assignment, run_node
+from edgenet.node.run import run_node
 from edgenet.node.warm import warm_up
 from edgenet.results.rundir import RunDir
 from edgenet.results.write import write_all

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def edgenet_run(topology_file: Path) -> Callable[..., Command]:
-    return lambda *options: Command(topology_file, *options)
+def edgenet_run(topology_file: Path) -> Iterator[Callable[..., Command]]:
+    commands: list[Command] = []
+
+    def start(*options: str, topology: Path = topology_file) -> Command:
+        commands.append(Command(topology, *options))
+        return commands[-1]
+
+    yield start
+    for command in commands:  # of a test that failed half way
+        if command.process.poll() is None:
+            command.process.kill()
+            command.end()
 
 
 Run = Callable[..., Command]
@@ -132,7 +142,7 @@ def test_the_resolved_topology_runs_again_to_the_same_weights(
     again_from.mkdir()
     topology = again_from / "resolved.yaml"
     topology.write_text((first.run / "topology.yaml").read_text())
-    again = Command(topology)
+    again = edgenet_run(topology=topology)
     assert again.end()[0] == 0
     assert_same_weights(first.run, again.run)
 
@@ -199,7 +209,7 @@ def test_sixty_nodes_start_quickly(edgenet_run: Run) -> None:
     start = time.monotonic()
     command = edgenet_run("--set", "nodes.learner.count=60", "--set", ENDLESS)
     command.in_round(1)
-    assert time.monotonic() - start < 20.0
+    assert time.monotonic() - start < 30.0
     command.process.send_signal(signal.SIGINT)
     assert command.end(DEADLINE_S)[0] == 130
 

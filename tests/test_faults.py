@@ -22,6 +22,7 @@ from edgenet.topology.spec import Topology
 
 pytestmark = pytest.mark.processes
 
+ROUNDS = 15
 BOUND_S = 15.0
 """From a fault to the end of the command."""
 
@@ -98,7 +99,7 @@ def long_run(scheme: str, **faults: Any) -> Topology:
     extra = {"cut": 1} if scheme == "psl" else {}
     faults = {"heartbeat": "0.5 s", "silence": "2 s", **faults}
     data = {"name": "digits", "train": 1200, "test": 60}
-    return topology(scheme, 3, faults, data=data, rounds=40, local_epochs=3, batch=10, **extra)
+    return topology(scheme, 3, faults, data=data, rounds=ROUNDS, local_epochs=2, batch=10, **extra)
 
 
 def gone(pids: list[int]) -> bool:
@@ -117,7 +118,7 @@ def test_the_run_goes_on_without_a_learner(
     os.kill(run.pid("learner1"), blow)
     code, summary, err = run.end(60.0)
     assert code == 0, err
-    assert summary["rounds"] == 40
+    assert summary["rounds"] == ROUNDS
     assert summary["nodes"]["learner1"]["status"] == "lost"
     assert summary["nodes"]["learner0"]["status"] == "done"
     last = events(run.out, "server", "round")[-1]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,18 @@ Launch = Callable[..., Launcher]
 
 
 @pytest.fixture
-def launch(topology_file: Path) -> Launch:
-    return lambda **script: Launcher(topology_file, script)
+def launch(topology_file: Path) -> Iterator[Launch]:
+    launchers: list[Launcher] = []
+
+    def start(**script: Any) -> Launcher:
+        launchers.append(Launcher(topology_file, script))
+        return launchers[-1]
+
+    yield start
+    for launcher in launchers:  # of a test that failed half way
+        if launcher.process.poll() is None:
+            launcher.process.kill()
+            launcher.end()
 
 
 def test_a_good_run_leaves_its_record(launch: Launch) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from edgenet.launchers.job import Job
 from edgenet.links.rendezvous import RendezvousServer
+from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
-from edgenet.node.run import Assignment
 from edgenet.node.run import run_node as run_assignment
 from edgenet.node.warm import warm_up
 from edgenet.topology import dump, load

@@ -39,6 +39,7 @@ class Boxes:
         self._in: deque[tuple[Message, float]] = deque()
         self._out_sum = self._in_sum = 0
         self._senders = 0
+        self._progress_at = 0.0
         self._writer_idle = self._lent = self._flush_due = False
         self._silent = self._closing = self._writer_done = self._reader_done = False
         self._end: tuple[type[LinkError], str] | None = None
@@ -56,8 +57,10 @@ class Boxes:
             if not self._over() and not self._room(size):
                 self._senders += 1
                 self._in_room.notify()
-                self._out_room.wait_for(lambda: self._over() or self._room(size))
-                self._senders -= 1
+                try:
+                    self._out_room.wait_for(lambda: self._over() or self._room(size))
+                finally:
+                    self._senders -= 1
             if self._over():
                 return False
             self._out.append(Outgoing(packet, time.monotonic()))
@@ -69,7 +72,8 @@ class Boxes:
         """Whether the caller may write to the wire itself, the writer having nothing to do: saves a
         small message the way through another thread. To be followed by `return_wire`."""
         with self._lock:
-            self._lent = self._writer_idle and not self._lent and not self._over()
+            idle = self._writer_idle and not self._out  # notified, it may not have woken up yet
+            self._lent = idle and not self._lent and not self._over()
             return self._lent
 
     def return_wire(self, *, flush: bool) -> None:
@@ -105,7 +109,7 @@ class Boxes:
         """How the link ended (None: it has not), and whether the peer is silent."""
         with self._lock:
             closed = (PeerLost, "was left by this node") if self._closing else None
-            return self._end or closed, self._silent
+            return closed or self._end, self._silent
 
     # The writer's side.
 
@@ -127,6 +131,7 @@ class Boxes:
         """So much of the outbox has left."""
         with self._lock:
             self._out_sum = max(0, self._out_sum - nbytes)
+            self._progress_at = time.monotonic()
             self._out_room.notify_all()
 
     def writer_done(self) -> None:
@@ -145,8 +150,10 @@ class Boxes:
             )
 
     def deliver(self, message: Message) -> None:
-        """Put a message into the inbox; it is dropped if this end is closing."""
+        """Put a message into the inbox; it is dropped if this end is closing. A peer that sends is
+        not silent."""
         with self._lock:
+            self._silent = False
             if not self._closing:
                 self._in.append((message, time.monotonic()))
                 self._in_sum += message.header.total_bytes
@@ -181,6 +188,7 @@ class Boxes:
         """No more sends; what was received is dropped, so that the peer's goodbye gets through."""
         with self._lock:
             self._closing = True
+            self._progress_at = time.monotonic()
             self._in.clear()
             self._in_sum = 0
             self._wake_all()
@@ -189,10 +197,11 @@ class Boxes:
         """Wait until both ends have said goodbye; not longer than `linger_s` without progress,
         and not for a silent peer."""
         with self._lock:
-            left = -1
-            while left != self._out_sum and not self._closed():
-                left = self._out_sum
-                self._fate.wait_for(self._closed, linger_s)
+            while not self._closed():
+                left_s = self._progress_at + linger_s - time.monotonic()
+                if left_s <= 0.0:
+                    return
+                self._fate.wait_for(self._closed, left_s)
 
     def _something_to_do(self) -> bool:
         over = self._closing or self._end is not None

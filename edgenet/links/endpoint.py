@@ -12,9 +12,18 @@ from dataclasses import dataclass
 
 from edgenet.errors import JoinRefused, LinkError, LinkTimeout, PeerLost
 from edgenet.links.gloo import GlooWire, device
-from edgenet.links.handshake import Conversation, Identity, Session, Taken, Verdict
+from edgenet.links.handshake import (
+    HANDSHAKE_BYTES,
+    Conversation,
+    Identity,
+    Session,
+    Taken,
+    Verdict,
+)
 from edgenet.links.link import WireLink
 from edgenet.links.listener import Listener, listen
+from edgenet.links.meter import Count
+from edgenet.links.protocol import Kind
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
 from edgenet.links.sizes import ring
@@ -212,14 +221,23 @@ class Endpoint:
         arriving, leaving = wiring.channel(peer, node), wiring.channel(node, peer)
         buffers = ring(arriving, links=len(wiring.peers), budget_bytes=wiring.ring_bytes)
         wire = GlooWire(sock, session, rank, buffers, self._device, deadline)
+        self._count(peer, HANDSHAKE_BYTES + wire.setup_bytes)
         pace = Pacer(leaving, (wiring.seed, node, peer)) if wiring.paced else None
         link = WireLink(node, peer, wire, self._shared, pace=pace)
         with self._changed:
             if self._closed:
                 wire.close()
                 raise WireClosed("came too late: this node is closing")
+            before = self._links.get(peer)
             self._links[peer] = link
+        if before:
+            before.abandon()  # lost already, or its name would have been taken
         return link.start()
+
+    def _count(self, peer: str, overhead: int) -> None:
+        shared, count = self._shared, Count(overhead=overhead)
+        for direction in ("out", "in"):
+            shared.meter.add(peer, direction, Kind.CONTROL, shared.journal.round, count)
 
     def _absent(self, peer: str, timeout_s: float, why: str) -> LinkTimeout:
         what = f"did not join within {timeout_s:.0f} s ({why})"

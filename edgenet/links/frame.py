@@ -8,7 +8,7 @@
 | 1 | kind (index in `KINDS`) |
 | 1 | zero |
 | 4 | round in which it was sent |
-| 8 | sequence: grows with every message that the sending node encodes |
+| 8 | sequence: counts the messages that the sending node encodes, over all its links |
 | 8 | total bytes: header, descriptors, padding and data |
 | 8 | payload bytes: data of the items alone, for the meters |
 | 4 | number of items |
@@ -70,7 +70,7 @@ class Header:
     round: int
     """The sender's round."""
     sequence: int
-    """Grows from message to message of a link (not by one: a node counts over all its links)."""
+    """Counts the messages of the sending node, over all its links; for tracing, not for order."""
     total_bytes: int
     """Header, descriptors, padding and data."""
     payload_bytes: int

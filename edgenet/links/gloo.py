@@ -76,12 +76,15 @@ class _Terms(Store):
         self._mine: dict[str, bytes] = {}
         self._theirs: bytes | None = None
         self.peer_frame_bytes = 0
+        self.nbytes = 0
+        """Length of this end's terms."""
 
     def set(self, key: str, value: Any) -> None:
         """Send this end's address."""
         self._mine[key] = value
         terms = _TERMS.pack(self._frame_bytes, len(value)) + value
         self._sock.sendall(terms + self._mac(key, terms))
+        self.nbytes = len(terms) + _MAC_BYTES
 
     def get(self, key: str) -> bytes:
         """This end's address, or wait for the other's."""
@@ -126,6 +129,9 @@ class GlooWire:
         gloo_device: of this process.
         deadline: time.monotonic by which the group must stand.
 
+    Attributes:
+        setup_bytes: what setting it up sent in each direction, after the handshake.
+
     Raises:
         WireClosed: the peer hung up, or the time was over.
     """
@@ -150,6 +156,7 @@ class GlooWire:
             group: Any = _group(terms, rank, gloo_device, deadline)
             self._group = group
             self.write_bytes = terms.peer_frame_bytes
+            self.setup_bytes = terms.nbytes + _MAC_BYTES
             self._fuse = group.recv([torch.empty(8, dtype=torch.uint8)], self._peer, _FUSE)
             for _ in range(ring.depth):
                 self._post(torch.empty(ring.frame_bytes, dtype=torch.uint8))

@@ -32,6 +32,8 @@ NONCE_BYTES = PROOF_BYTES = 32
 _MAGIC = b"EDGE"
 _GREETING = struct.Struct(f"!4sHxx{NONCE_BYTES}s32s{NAME_BYTES}s{NAME_BYTES}s")
 GREETING_BYTES = _GREETING.size
+HANDSHAKE_BYTES = GREETING_BYTES + PROOF_BYTES + 1
+"""What a handshake sends in each direction."""
 
 
 class Taken(JoinRefused):

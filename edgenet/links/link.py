@@ -145,10 +145,10 @@ class WireLink:
 
     def abandon(self) -> None:
         """Close at once, without waiting for anybody."""
-        self._boxes.finish(PeerLost, "was left by this node")
         if self._abandoned.is_set():
             return
         self._abandoned.set()
+        self._boxes.finish(PeerLost, "was left by this node")
         if self._shared.heartbeat:
             self._shared.heartbeat.forget(self)
         self._wire.close()
@@ -173,8 +173,9 @@ class WireLink:
         most = min(self._wire.write_bytes, _DIRECT_BYTES)
         if packet.header.total_bytes > most or not self._boxes.borrow_wire():
             return False
-        ready = self._wire.ready()
+        ready = False
         try:
+            ready = self._wire.ready()
             if ready:
                 self._write(packet, 0.0)
         except WireClosed as error:
@@ -192,8 +193,9 @@ class WireLink:
                 else:
                     self._write(todo.packet, todo.queued_at)
                 del todo  # its memory goes back to the slabs while this thread waits
-            self._wire.write(goodbye(next(self._shared.sequence)).blob)
-            self._wire.flush()
+            if not self._abandoned.is_set():
+                self._wire.write(goodbye(next(self._shared.sequence)).blob)
+                self._wire.flush()
         except WireClosed as error:
             self._boxes.finish(PeerLost, str(error))
         finally:

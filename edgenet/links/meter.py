@@ -17,8 +17,8 @@ class Count:
     payload: int = 0
     """Bytes of the items' data."""
     overhead: int = 0
-    """Bytes of headers, descriptors, padding, handshakes and heartbeats. TCP/IP's own headers are
-    not in it: they are only seen at the interface."""
+    """Bytes of headers, descriptors, padding, handshakes and heartbeats. What gloo (48 bytes a
+    frame) and TCP/IP (52 a packet) put around them is only seen at the interface."""
     messages: int = 0
 
 

@@ -31,7 +31,6 @@ class Reader:
 
     def __init__(self, wire: Wire, slabs: Slabs, limit_bytes: int) -> None:
         self._wire, self._slabs, self._limit_bytes = wire, slabs, limit_bytes
-        self._sequence = 0
         self.frames = 0
         """Frames read so far; a peer whose frames come is alive."""
         self.goodbye = False
@@ -46,9 +45,6 @@ class Reader:
         """
         frame = self._frame()
         header = Header.parse(frame[:HEADER_BYTES].tobytes(), limit_bytes=self._limit_bytes)
-        if header.sequence <= self._sequence:
-            raise FrameError(f"sent message {header.sequence} after message {self._sequence}")
-        self._sequence = header.sequence
         self.goodbye = header.type is Type.GOODBYE
         try:
             blob = self._slabs.take(header.total_bytes)

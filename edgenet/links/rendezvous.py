@@ -6,8 +6,9 @@ it (`handshake`). TCPStore itself is not used, because it looks up every peer's 
 reverse DNS, one after the other; where a name server drops requests each costs five seconds (a
 hundred links took 35 s here, and take 0.1 s this way).
 
-A request is one connection: `<BHH` operation, bytes of the name, bytes of the value; name; value.
-The answer is `<H` bytes of the address (0: none), address.
+A request is one connection: `<BHH` operation, bytes of the name, bytes of the value; name; value
+(an address to publish, or for how many milliseconds to wait for one). The answer is `<H` bytes of
+the address (0: none), address.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class RendezvousServer:
                 return
             name = read_exactly(caller, name_bytes, deadline).decode(errors="replace")
             value = read_exactly(caller, value_bytes, deadline)
-            answer = self._publish(name, value) if operation == _PUBLISH else self._look_up(name)
+            if operation == _PUBLISH:
+                answer = self._publish(name, value)
+            else:
+                answer = self._look_up(name, _milliseconds(value))
             caller.sendall(_ANSWER.pack(len(answer)) + answer)
 
     def _publish(self, name: str, value: bytes) -> bytes:
@@ -79,9 +83,9 @@ class RendezvousServer:
             self._changed.notify_all()
             return value
 
-    def _look_up(self, name: str) -> bytes:
+    def _look_up(self, name: str, wait_s: float) -> bytes:
         with self._changed:
-            self._changed.wait_for(lambda: name in self._table, _PATIENCE_S)
+            self._changed.wait_for(lambda: name in self._table, wait_s)
             return self._table.get(name, b"")
 
 
@@ -109,7 +113,8 @@ class Rendezvous:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            value = self._ask(_LOOK_UP, node, b"", deadline)
+            wait_s = min(_PATIENCE_S, max(0.0, deadline - time.monotonic()))
+            value = self._ask(_LOOK_UP, node, b"%d" % (wait_s * 1000), deadline)
             if value:
                 host, _, port = value.decode(errors="replace").rpartition(" ")
                 if not (host and port.isdecimal() and 0 < int(port) < 65536):
@@ -143,3 +148,8 @@ class Rendezvous:
             deadline = time.monotonic() + 2 * _PATIENCE_S
             (nbytes,) = _ANSWER.unpack(read_exactly(sock, _ANSWER.size, deadline))
             return read_exactly(sock, nbytes, deadline)
+
+
+def _milliseconds(text: bytes) -> float:
+    """A look-up's wait in seconds, within the server's patience."""
+    return min(_PATIENCE_S, int(text) / 1000) if text.isdigit() and len(text) < 8 else 0.0

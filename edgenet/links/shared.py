@@ -29,8 +29,8 @@ class Limits:
     is held back. One message of any size is always taken."""
     message_bytes: int = DEFAULT_MESSAGE_BYTES
     """The largest message that may be announced to this node."""
-    linger_s: float = 30.0
-    """How long `close` waits for the peer to have received everything."""
+    linger_s: float = 10.0
+    """How long `close` waits, after the last byte it could send, for the peer's goodbye."""
 
 
 @dataclass(frozen=True, kw_only=True)

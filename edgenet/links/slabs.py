@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 
 import numpy as np
 import torch
@@ -33,8 +34,8 @@ class Slabs:
     def __init__(self, keep_bytes: int = 64 * 1024 * 1024) -> None:
         self._keep_bytes = keep_bytes
         self._kept: list[Bytes] = []
-        # The finalizer of a tensor may run inside `take`, on the thread that holds the lock.
-        self._lock = threading.RLock()
+        self._returned: deque[Bytes] = deque()
+        self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> Tensor:
         """An uninitialised buffer (uint8, 1-D, `nbytes` long), aligned to `ALIGNMENT`."""
@@ -56,20 +57,28 @@ class Slabs:
     def _reuse(self, nbytes: int) -> Bytes | None:
         """The smallest kept slab that fits and does not waste much."""
         with self._lock:
-            fits = [
-                index
-                for index, slab in enumerate(self._kept)
-                if nbytes <= slab.nbytes <= nbytes * _SLACK
-            ]
-            if not fits:
-                return None
-            return self._kept.pop(min(fits, key=lambda index: self._kept[index].nbytes))
+            fits = [slab for slab in self._kept if nbytes <= slab.nbytes <= nbytes * _SLACK]
+            best = min(fits, key=lambda slab: slab.nbytes, default=None)
+            self._kept = [slab for slab in self._kept if slab is not best]
+        self._tidy()
+        return best
 
     def _give_back(self, slab: Bytes) -> None:
-        with self._lock:
-            self._kept.append(slab)
-            while self.kept_bytes > self._keep_bytes:
-                self._kept.pop(0)
+        """Called by the garbage collector, at any point of any thread."""
+        self._returned.append(slab)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Take in what was returned. Whoever holds the lock does it for all: to wait for it here
+        could be to wait for this very thread."""
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                while self._returned:
+                    self._kept.append(self._returned.popleft())
+                while sum(slab.nbytes for slab in self._kept) > self._keep_bytes:
+                    self._kept.pop(0)
+            finally:
+                self._lock.release()
 
 
 def _aligned(nbytes: int) -> Bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from edgenet.errors import LinkError
 from edgenet.links.endpoint import Endpoint, Wiring
@@ -15,10 +14,8 @@ from edgenet.links.link import WireLink
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal
+from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, Seat
-
-if TYPE_CHECKING:
-    from edgenet.node.run import Assignment
 
 Groups = dict[str, Group]
 """A node's links by the role of the peers."""

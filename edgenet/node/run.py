@@ -8,7 +8,6 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -19,33 +18,10 @@ from edgenet.links.shared import Shared
 from edgenet.meters import Journal
 from edgenet.meters.resources import Sampler
 from edgenet.models.throttle import slowdown
+from edgenet.node.assignment import Assignment
 from edgenet.node.bench import NodeBench
 from edgenet.node.connect import connect
 from edgenet.node.plan import Plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """What a launcher tells one node."""
-
-    plan: Plan
-    """The resolved topology."""
-    name: str
-    """Which of its nodes this process is."""
-    run_dir: Path
-    """The run's folder; the node writes under nodes/<name>/."""
-    store_host: str
-    """Host of the rendezvous."""
-    store_port: int
-    """TCP port of the rendezvous."""
-    key: bytes = field(repr=False)
-    """The join key that every node proves to its peers."""
-    shaping: str = "none"
-    """The back end in use: 'paced' or 'none'."""
-    host_flops: float | None = None
-    """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
-    address: str = "127.0.0.1"
-    """The address of this host under which peers reach its links."""
 
 
 def run_node(assignment: Assignment) -> int:

@@ -1,0 +1,32 @@
+"""What a launcher tells a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgenet.node.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One node of one run."""
+
+    plan: Plan
+    """The resolved topology."""
+    name: str
+    """Which of its nodes this process is."""
+    run_dir: Path
+    """The run's folder; the node writes under nodes/<name>/."""
+    store_host: str
+    """Host of the rendezvous."""
+    store_port: int
+    """TCP port of the rendezvous."""
+    key: bytes = field(repr=False)
+    """The join key that every node proves to its peers."""
+    shaping: str = "none"
+    """The back end in use: 'paced' or 'none'."""
+    host_flops: float | None = None
+    """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
+    address: str = "127.0.0.1"
+    """The address of this host under which peers reach its links."""

@@ -1,0 +1,129 @@
+"""The model of a slower channel, and links that keep to it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+
+import pytest
+import torch
+from link_pairs import OPENERS, Opener, Setting
+
+from edgenet.links.protocol import Kind
+from edgenet.shaping.paced import PACKET_BYTES, Pacer
+from edgenet.topology.spec import Channel
+
+
+def test_a_frame_takes_serialisation_and_delay() -> None:
+    pacer = Pacer(Channel(rate_bps=8e6, delay_s=0.025))
+    assert pacer.deliver_at(100_000, 5.0) == pytest.approx(5.0 + 0.1 + 0.025)
+
+
+def test_frames_queue_behind_each_other_but_travel_together() -> None:
+    pacer = Pacer(Channel(rate_bps=8e6, delay_s=1.0))
+    arrivals = [pacer.deliver_at(100_000, 0.0) for _ in range(10)]
+    assert arrivals == pytest.approx([1.0 + 0.1 * n for n in range(1, 11)])
+    assert pacer.deliver_at(100_000, 50.0) == pytest.approx(51.1)
+
+
+def test_an_ideal_channel_holds_nothing_back() -> None:
+    pacer = Pacer(Channel())
+    assert [pacer.deliver_at(10**9, at) for at in (1.0, 2.0)] == [1.0, 2.0]
+
+
+def test_jitter_is_uniform_and_keeps_the_order() -> None:
+    pacer = Pacer(Channel(rate_bps=1e9, delay_s=0.1, jitter_s=0.02), seed=1)
+    delays = [pacer.deliver_at(1, float(at)) - at for at in range(4000)]
+    assert 0.08 <= min(delays) < 0.081
+    assert 0.119 < max(delays) <= 0.1201
+    assert statistics.mean(delays) == pytest.approx(0.1, abs=0.001)
+    close_by = Pacer(Channel(rate_bps=1e9, delay_s=0.1, jitter_s=0.02), seed=1)
+    arrivals = [close_by.deliver_at(1, at * 1e-4) for at in range(2000)]
+    assert arrivals == sorted(arrivals)
+
+
+def test_loss_costs_its_bytes_again_and_a_round_trip() -> None:
+    channel = Channel(rate_bps=8e6, delay_s=0.01, loss=0.02)
+    pacer, frames = Pacer(channel, seed=3), 4000
+    packets = 10
+    at, late = 0.0, 0
+    ideal_s = packets * PACKET_BYTES / 1e6
+    for _ in range(frames):
+        arrival = pacer.deliver_at(packets * PACKET_BYTES, at)
+        late += arrival - at > ideal_s + channel.delay_s + 1e-9
+        assert arrival - at < ideal_s * 3 + channel.delay_s * 13
+        at = max(arrival, at + 1.0)
+    assert late / frames == pytest.approx(1 - (1 - channel.loss) ** packets, rel=0.1)
+    busy = Pacer(channel, seed=3)
+    for _ in range(frames):
+        busy.deliver_at(packets * PACKET_BYTES, 0.0)
+    assert busy._idle_at == pytest.approx(frames * ideal_s / (1 - channel.loss), rel=0.005)
+
+
+def test_even_certain_loss_has_an_end() -> None:
+    pacer = Pacer(Channel(rate_bps=1e6, delay_s=0.1, loss=1.0))
+    assert math.isfinite(pacer.deliver_at(10_000, 0.0))
+
+
+def test_the_same_seed_gives_the_same_times() -> None:
+    channel = Channel(rate_bps=1e6, delay_s=0.1, jitter_s=0.05, loss=0.1)
+    first, again, other = (Pacer(channel, seed) for seed in ((1, "a"), (1, "a"), (2, "a")))
+    times = [[each.deliver_at(5000, 0.0) for _ in range(20)] for each in (first, again, other)]
+    assert times[0] == times[1] != times[2]
+
+
+def test_the_channel_may_change_between_frames() -> None:
+    pacer = Pacer(Channel(rate_bps=8e6))
+    assert pacer.deliver_at(1_000_000, 0.0) == pytest.approx(1.0)
+    pacer.channel = Channel(rate_bps=16e6)
+    assert pacer.deliver_at(1_000_000, 0.0) == pytest.approx(1.5)
+
+
+@pytest.fixture(params=OPENERS)
+def opened(request: pytest.FixtureRequest) -> Opener:
+    """A way to make both ends of a link."""
+    return OPENERS[request.param]
+
+
+def test_a_paced_link_has_the_rate_and_delay_that_were_asked(opened: Opener) -> None:
+    channel = Channel(rate_bps=40e6, delay_s=0.025)
+    with opened(Setting(channel=channel)) as ends:
+        took = []
+        for _ in range(9):
+            start = time.monotonic()
+            ends.left.send(1)
+            ends.right.recv(timeout_s=5)
+            took.append(time.monotonic() - start)
+        assert statistics.median(took) == pytest.approx(0.025, abs=0.002)
+        data, count = torch.zeros(125_000, dtype=torch.uint8), 30
+        sending = threading.Thread(target=lambda: [ends.left.send(data) for _ in range(count)])
+        start = time.monotonic()
+        sending.start()
+        for _ in range(count):
+            ends.right.recv(timeout_s=5)
+        took_s = time.monotonic() - start - channel.delay_s
+        sending.join(5)
+        assert took_s == pytest.approx(count * data.nbytes * 8 / channel.rate_bps, rel=0.03)
+
+
+def test_the_queue_holds_the_sender_back(opened: Opener) -> None:
+    channel = Channel(rate_bps=8e6, queue_bytes=100_000)
+    data = torch.zeros(50_000, dtype=torch.uint8)
+    with opened(Setting(channel=channel)) as ends:
+        start = time.monotonic()
+        for _ in range(6):
+            ends.left.send(data)
+        assert 0.1 < time.monotonic() - start < 0.35
+        for _ in range(6):
+            ends.right.recv(timeout_s=5)
+        assert time.monotonic() - start > 0.29
+
+
+def test_what_only_measures_is_not_paced(opened: Opener) -> None:
+    with opened(Setting(channel=Channel(rate_bps=8e3, delay_s=1.0))) as ends:
+        start = time.monotonic()
+        ends.left.send(torch.zeros(100_000), kind=Kind.EVALUATION)
+        ends.right.recv(timeout_s=5)
+        assert time.monotonic() - start < 0.5
