@@ -37,6 +37,9 @@ class BackEnd(Protocol):
     def counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
         """What each lane has carried and dropped so far: packets, dropped."""
 
+    def check(self) -> None:
+        """Raises NodeError when it has broken down."""
+
     def close(self) -> None:
         """End what does not end with the namespaces."""
 
@@ -148,6 +151,10 @@ class Network:
     def counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
         """What each lane has carried and dropped so far: packets, dropped."""
         return self._joined.counts()
+
+    def check(self) -> None:
+        """Raises NodeError when the network has broken down."""
+        self._joined.check()
 
     def counters(self, node: str) -> dict[str, dict[str, int]]:
         """The kernel's own counters of a node's interfaces, by link: rx_bytes, tx_bytes, ..."""

@@ -84,6 +84,11 @@ class Relay:
             for lane, (packets, dropped) in zip(self._lanes, counts, strict=True)
         }
 
+    def check(self) -> None:
+        """Raises NodeError when the router has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise self._gone()
+
     def close(self) -> None:
         """End the router; its interfaces go with it."""
         self._close_devices()
@@ -143,12 +148,17 @@ class Relay:
                     raise BrokenPipeError
                 text += more
         except BrokenPipeError:
-            raise NodeError(
-                f"the relay (process {self._process.pid}) does not answer any more; the network "
-                "is gone, see above for its last words"
-            ) from None
+            raise self._gone() from None
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+
+    def _gone(self) -> NodeError:
+        assert self._process is not None
+        return NodeError(
+            f"the relay (process {self._process.pid}) has ended or does not answer any more, and "
+            "with it the network between the nodes; what it said last stands above"
+        )
 
 
 def _fields(channel: Channel) -> dict[str, Any]:
