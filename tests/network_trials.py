@@ -206,4 +206,8 @@ WHERE_TIME_IS_SHARED = {"unequal": unequal}
 
 if __name__ == "__main__":
     names = sys.argv[2:] or list(TRIALS)
-    print(json.dumps({name: (TRIALS | WHERE_TIME_IS_SHARED)[name](sys.argv[1]) for name in names}, indent=1))
+    print(
+        json.dumps(
+            {name: (TRIALS | WHERE_TIME_IS_SHARED)[name](sys.argv[1]) for name in names}, indent=1
+        )
+    )

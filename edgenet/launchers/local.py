@@ -103,7 +103,7 @@ class Local:
                 record = Record(run, topology, cast.seats, back_end, launcher)
                 record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
-                supervisor.start(run.path, back_end.used, network and network.ground)
+                supervisor.start(run.path, back_end.used, network.ground if network else None)
                 with self._show(run, topology) as view:
                     error = self._watch(supervisor, cast, referee, _Both(view, network), run)
             if network is not None:

@@ -1,4 +1,4 @@
-"""The system calls that Python does not offer before 3.12: namespaces, mounts, prctl. Linux only."""
+"""System calls that Python (before 3.12) does not offer: namespaces, mounts, prctl. Linux only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def create(namespace: str) -> None:
 
 
 def remove(namespace: str) -> bool:
-    """Let go of a namespace; the kernel frees it once no process is in it. False: none was there."""
+    """Let go of a namespace: it is gone once no process is in it. False: none was there."""
     path = path_of(namespace)
     _libc().umount2(os.fsencode(path), _MNT_DETACH)  # fails where SIGKILL came before the mount
     try:

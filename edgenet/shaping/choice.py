@@ -61,7 +61,7 @@ def choose(asked: str, topology: Topology, *, namespaces: bool) -> Shaping:
 def _auto(topology: Topology, namespaces: bool) -> Shaping:
     if not namespaces:
         return Shaping("paced", "auto: the nodes share one network, so the links pace themselves")
-    reasons = []
+    reasons: list[str] = []
     for back_end in KERNEL:
         reason = available(back_end) or unsuited(back_end, topology)
         if reason is None:
@@ -144,6 +144,4 @@ def _netem() -> str | None:
     module = missing()
     if module is None:
         return None
-    return (
-        f"the kernel has no {module}; load it with `modprobe {module}`, or use --shaping relay"
-    )
+    return f"the kernel has no {module}; load it with `modprobe {module}`, or use --shaping relay"

@@ -77,9 +77,7 @@ class Kernel:
 
     def neighbour(self, device: str, address: str, mac: str) -> None:
         """Tell where an address is, so that nobody has to ask (ARP is not shaped)."""
-        self.ip.neigh(
-            "add", dst=address, lladdr=mac, ifindex=self.index(device), state=_PERMANENT
-        )
+        self.ip.neigh("add", dst=address, lladdr=mac, ifindex=self.index(device), state=_PERMANENT)
 
     def sysctl(self, **values: int) -> None:
         """Write net.* settings of the namespace; a double underscore stands for a dot. Those that

@@ -3,9 +3,9 @@
 A lane is an htb class (its rate) with a netem leaf (its delay, jitter and loss). It stands where
 all that it shares capacity with comes by:
 
-    its own capacity, or a base sending to its members    the sender's interface, by destination
-    members sending to their base                         the bridge's port to the base, by source
-    a half-duplex medium                                  an ifb that all ports send through, by both
+    its own capacity, or a base sending to its members   the sender's interface, by destination
+    members sending to their base                        the bridge's port to the base, by source
+    a half-duplex medium                                 an ifb behind all ports, by both
 
 A pool is a class with the medium's rate, from which its lanes borrow what the others leave. htb
 shares bytes and not time, so it cannot share a medium whose members have unequal rates. The queue's
@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from edgenet.errors import ShapingError
 from edgenet.shaping import calls
 from edgenet.shaping.bridges import Bridges
@@ -29,7 +27,16 @@ from edgenet.shaping.kernel import Kernel
 from edgenet.shaping.lanes import Lane
 from edgenet.shaping.layout import Layout
 from edgenet.shaping.record import Record
-from edgenet.shaping.traffic import ETHERNET_BYTES, FASTEST_BPS, Key, Traffic, coming_from, towards
+from edgenet.shaping.traffic import (
+    ETHERNET_BYTES,
+    FASTEST_BPS,
+    ROOT,
+    At,
+    Key,
+    Traffic,
+    coming_from,
+    towards,
+)
 from edgenet.topology.spec import Channel
 
 _POOL, _FIRST = 0x10001, 0x10010  # 1:1 and 1:10
@@ -107,12 +114,12 @@ class Netem(Bridges):
     ) -> None:
         handle, rate = _FIRST + number, min(lane.channel.rate_bps, FASTEST_BPS)
         if place.pool is None:
-            traffic.klass(place.device, 0x10000, handle, rate, rate, create=create)
+            traffic.klass(At(place.device, ROOT, handle), rate, rate, create=create)
         else:
             if number == 0:
-                traffic.klass(place.device, 0x10000, _POOL, rate, rate, create=create)
+                traffic.klass(At(place.device, ROOT, _POOL), rate, rate, create=create)
             share = rate / len(self._places[place])
-            traffic.klass(place.device, _POOL, handle, share, rate, create=create)
+            traffic.klass(At(place.device, _POOL, handle), share, rate, create=create)
         traffic.netem(place.device, handle, lane.channel, create=create)
 
     def _place(self, lane: Lane) -> Place:
@@ -162,22 +169,28 @@ def unsuited(lanes: Sequence[Lane]) -> str | None:
 def missing() -> str | None:
     """Name of the first kernel module that netem needs and that does not load; found out by use,
     in a namespace that is gone afterwards."""
-    with calls.scratch(), Kernel(calls.HERE) as kernel:
-        traffic = Traffic(kernel)
-        kernel.set("lo", state="up")
-        steps = {
-            "sch_htb": lambda: traffic.root("lo", 0),
-            "sch_netem": lambda: (
-                traffic.klass("lo", 0x10000, _FIRST, 1e6, 1e6),
-                traffic.netem("lo", _FIRST, Channel()),
-            ),
-            "cls_u32": lambda: traffic.match("lo", (Key(0, 0, 0),), _FIRST),
-            "ifb": lambda: kernel.add("air", "ifb"),
-            "act_mirred": lambda: traffic.redirect("lo", "air"),
-        }
-        for module, step in steps.items():
-            try:
-                step()
-            except NetlinkError:
-                return module
+    module = "sch_htb"
+    try:
+        with calls.scratch(), Kernel(calls.HERE) as kernel:
+            for module in _try(kernel):  # noqa: B007 (the one at which it stops is the answer)
+                pass
+    except ShapingError:
+        return module
     return None
+
+
+def _try(kernel: Kernel) -> Iterator[str]:
+    """Use one module after the other; names each before its use."""
+    traffic = Traffic(kernel)
+    yield "sch_htb"
+    kernel.set("lo", state="up")
+    traffic.root("lo", 0)
+    traffic.klass(At("lo", ROOT, _FIRST), 1e6, 1e6)
+    yield "sch_netem"
+    traffic.netem("lo", _FIRST, Channel())
+    yield "cls_u32"
+    traffic.match("lo", [Key(0, 0, 0)], _FIRST)
+    yield "ifb"
+    kernel.add("air", "ifb")
+    yield "act_mirred"
+    traffic.redirect("lo", "air")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,12 @@ class BackEnd(Protocol):
         """End what does not end with the namespaces."""
 
 
-_BACK_ENDS = {"netem": Netem, "relay": Relay, "paced": Bridges, "none": Bridges}
+_BACK_ENDS: Mapping[str, Callable[[Layout, Sequence[Lane], Record], BackEnd]] = {
+    "netem": Netem,
+    "relay": Relay,
+    "paced": Bridges,
+    "none": Bridges,
+}
 
 
 class Network:
@@ -61,9 +66,7 @@ class Network:
         TopologyError: a channel cannot be computed.
     """
 
-    def __init__(
-        self, topology: Topology, back_end: str, folder: Path = record.FOLDER
-    ) -> None:
+    def __init__(self, topology: Topology, back_end: str, folder: Path = record.FOLDER) -> None:
         self.topology, self.back_end = topology, back_end
         self._folder = folder
         self._lanes = {lane.key: lane for lane in lanes(topology)}
@@ -120,7 +123,7 @@ class Network:
             ways: which of its directions, as (source, target); all of them if none is named.
         """
         keys = [key for key in self._lanes if key[0] == link and (not ways or key[1:] in ways)]
-        self.set({key: channel for key in keys})
+        self.set(dict.fromkeys(keys, channel))
 
     def cut(self, link: str, *ways: tuple[str, str]) -> None:
         """Let nothing pass any more, until `restore`."""

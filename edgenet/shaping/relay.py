@@ -111,7 +111,8 @@ class Relay:
         self._devices.clear()
 
     def _plan(self) -> dict[str, Any]:
-        layout, ways = self._layout, {}
+        layout = self._layout
+        ways: dict[tuple[str, str, str], list[str]] = {}
         for node in {lane.source for lane in self._lanes}:
             for route in layout.routes(node):
                 ways.setdefault((node, route.gateway, route.device), []).append(route.target)
@@ -151,7 +152,6 @@ class Relay:
             raise self._gone() from None
         answer: dict[str, Any] = json.loads(text)
         return answer
-
 
     def _gone(self) -> NodeError:
         assert self._process is not None

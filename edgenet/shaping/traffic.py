@@ -8,12 +8,12 @@ the Ethernet header. Handles are written as tc writes them: 1:10 is 0x1_0010.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import (
-    RTM_DELQDISC,
     RTM_NEWQDISC,
     RTM_NEWTCLASS,
     RTM_NEWTFILTER,
@@ -25,7 +25,7 @@ from edgenet.shaping.kernel import MTU, Kernel
 from edgenet.topology.spec import Channel
 
 ETHERNET_BYTES = 14
-"""The Ethernet header, which a queue of the kernel counts with the packet and a channel does not."""
+"""The Ethernet header: the kernel's queues count it with the packet, a channel does not."""
 
 FASTEST_BPS = 32e9
 """What stands for an unlimited rate (the kernel's field is 32 bits of bytes per second)."""
@@ -33,8 +33,24 @@ FASTEST_BPS = 32e9
 _TICK_S = 64e-9  # PSCHED_SHIFT, net/pkt_sched.h
 _BURST_S = 1e-3  # how late a timer of the kernel may be without loss of throughput
 _QUANTUM = MTU  # bytes that a class borrows before it is the next one's turn
+_INGRESS = 0xFFFFFFF1  # TC_H_INGRESS
 _ETHERNET = 1  # TC_LINKLAYER_ETHERNET
 _ALL = 0x0300  # ETH_P_ALL in network byte order
+
+
+ROOT = 0x10000
+"""1:0, the root of an interface."""
+
+
+class At(NamedTuple):
+    """The place of a queue, a class or a filter."""
+
+    device: str
+    """The interface."""
+    parent: int
+    """What it hangs from."""
+    handle: int
+    """Its own name."""
 
 
 @dataclass(frozen=True)
@@ -84,28 +100,18 @@ class Traffic:
             overhead: added to the size of every packet, as it is counted; may be negative.
         """
         glob = struct.pack("=5I", 3, 10, 0, 0, 0)  # version, r2q, default, debug, direct packets
-        options = _attribute(2, glob)  # TCA_HTB_INIT
         sizes = struct.pack("=BBhiIIII", 0, 0, 0, overhead, _ETHERNET, 0, MTU, 0)
-        self._send(
-            RTM_NEWQDISC, device, TC_H_ROOT, 0x10000, "htb", options, _attribute(1, sizes)
-        )
+        options = {"TCA_OPTIONS": _attribute(2, glob), "TCA_STAB": _attribute(1, sizes)}
+        self._send(RTM_NEWQDISC, At(device, TC_H_ROOT, ROOT), "htb", options)
 
-    def remove(self, device: str) -> None:
-        """Take the root off again, with all that hangs from it."""
-        self._send(RTM_DELQDISC, device, TC_H_ROOT, 0x10000, "htb", b"", create=False)
-
-    def klass(
-        self, device: str, parent: int, handle: int, rate_bps: float, ceil_bps: float, **how: bool
-    ) -> None:
-        """Add an htb class, or (`create=False`) change it.
+    def klass(self, at: At, rate_bps: float, ceil_bps: float, *, create: bool = True) -> None:
+        """Add an htb class, or change it.
 
         Args:
-            device: the interface.
-            parent: 1:0, or another class.
-            handle: its own.
+            at: its place; its parent is ROOT or another class.
             rate_bps: what it gets in any case.
             ceil_bps: what it gets when nobody else wants it.
-            how: create.
+            create: False: it is there already.
         """
         rate, ceil = (int(min(each, FASTEST_BPS) / 8) for each in (rate_bps, ceil_bps))
         burst, large = (max(_BURST_S, 2 * MTU / each) for each in (rate, ceil))
@@ -115,16 +121,16 @@ class Traffic:
             + struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, ceil)
             + struct.pack("=5I", int(burst / _TICK_S), int(large / _TICK_S), _QUANTUM, 0, 0),
         )
-        self._send(RTM_NEWTCLASS, device, parent, handle, "htb", options, **how)
+        self._send(RTM_NEWTCLASS, at, "htb", {"TCA_OPTIONS": options}, create=create)
 
-    def netem(self, device: str, parent: int, channel: Channel, **how: bool) -> None:
-        """Hang a netem under a class, or (`create=False`) change it: delay, jitter, loss.
+    def netem(self, device: str, parent: int, channel: Channel, *, create: bool = True) -> None:
+        """Hang a netem under a class, or change it: delay, jitter, loss.
 
         Args:
             device: the interface.
             parent: the class; the netem's handle is its minor number.
             channel: the lane's; its rate only says how long a queue may become.
-            how: create.
+            create: False: it is there already.
         """
         flying = min(channel.rate_bps, FASTEST_BPS) * (channel.delay_s + channel.jitter_s) / 8
         limit = int((flying + channel.queue_bytes) / MTU) + 1
@@ -132,11 +138,11 @@ class Traffic:
         options = struct.pack("=6I", 0, limit, loss, 0, 0, 0)
         options += _attribute(10, struct.pack("=q", round(channel.delay_s * 1e9)))  # LATENCY64
         options += _attribute(11, struct.pack("=q", round(channel.jitter_s * 1e9)))  # JITTER64
-        if channel.jitter_s:
-            # With a rate, however high, netem sends each packet after the one before it.
-            options += _attribute(6, struct.pack("=IiIi", 0xFFFFFFFF, 0, 0, 0))
-        handle = (parent & 0xFFFF) << 16
-        self._send(RTM_NEWQDISC, device, parent, handle, "netem", options, **how)
+        # With a rate, however high, netem sends each packet after the one before it.
+        rate = 0xFFFFFFFF if channel.jitter_s else 0
+        options += _attribute(6, struct.pack("=IiIi", rate, 0, 0, 0))
+        at = At(device, parent, (parent & 0xFFFF) << 16)
+        self._send(RTM_NEWQDISC, at, "netem", {"TCA_OPTIONS": options}, create=create)
 
     def match(self, device: str, keys: Sequence[Key], handle: int) -> None:
         """Have packets that fit all keys go to a class."""
@@ -144,11 +150,11 @@ class Traffic:
         for key in keys:
             selector += struct.pack(">II", key.mask, key.value) + struct.pack("=ii", key.offset, 0)
         options = _attribute(1, struct.pack("=I", handle)) + _attribute(5, selector)
-        self._send(RTM_NEWTFILTER, device, 0x10000, 0, "u32", options)
+        self._send(RTM_NEWTFILTER, At(device, ROOT, 0), "u32", {"TCA_OPTIONS": options})
 
     def redirect(self, device: str, target: str) -> None:
         """Have all that comes in by one interface pass the queues of another one first."""
-        self._send(RTM_NEWQDISC, device, 0xFFFFFFF1, 0xFFFF0000, "ingress", b"")
+        self._send(RTM_NEWQDISC, At(device, _INGRESS, 0xFFFF0000), "ingress", {})
         self._kernel.ip.tc(
             "add-filter",
             "u32",
@@ -156,7 +162,7 @@ class Traffic:
             parent=0xFFFF0000,
             prio=1,
             protocol=3,  # ETH_P_ALL
-            target=0x10000,
+            target=ROOT,
             keys=["0x0/0x0+0"],
             action={
                 "kind": "mirred",
@@ -180,28 +186,16 @@ class Traffic:
         return found
 
     def _send(
-        self,
-        what: int,
-        device: str,
-        parent: int,
-        handle: int,
-        kind: str,
-        options: bytes,
-        sizes: bytes = b"",
-        create: bool = True,
+        self, what: int, at: At, kind: str, options: Mapping[str, bytes], create: bool = True
     ) -> None:
         message = _Message()
-        message["index"], message["parent"] = self._kernel.index(device), parent
-        message["handle"] = handle
-        message["info"] = 1 << 16 | _ALL if what == RTM_NEWTFILTER else 0
-        message["attrs"] = [("TCA_KIND", kind)]
-        if options:
-            message["attrs"].append(("TCA_OPTIONS", options))
-        if sizes:
-            message["attrs"].append(("TCA_STAB", sizes))
         message["header"]["type"] = what
         new = NLM_F_CREATE | NLM_F_EXCL if create else 0
         message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | new
+        message["index"], message["parent"] = self._kernel.index(at.device), at.parent
+        message["handle"] = at.handle
+        message["info"] = 1 << 16 | _ALL if what == RTM_NEWTFILTER else 0
+        message["attrs"] = [("TCA_KIND", kind), *options.items()]
         self._kernel.ip.nlm_request_batch([message])
 
 
