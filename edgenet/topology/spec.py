@@ -109,7 +109,8 @@ class Train:
     rounds: int = 10
     """Global rounds (`rounds:` or `epochs:` in the file: for schemes without rounds, epochs)."""
     local_epochs: int = 1
-    """Passes over its own data that a learner makes between two exchanges of weights."""
+    """Passes over its own data that a learner makes between two exchanges of weights; 0 only
+    exchanges (to measure what that costs)."""
     batch: int = 32
     lr: float = 0.05
     optimizer: Optimizer = Optimizer()
