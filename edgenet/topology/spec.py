@@ -124,8 +124,8 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """What is done when a node dies, freezes or dawdles. Times are for up to 64 nodes; beyond, those
-    of heartbeat, silence and join grow with the number of nodes (one host holds so many slowly)."""
+    """What is done when a node dies, freezes or dawdles. Heartbeat, silence and join are for up to
+    64 nodes; beyond, they grow with the number of nodes (one host holds so many slowly)."""
 
     heartbeat_s: float = 1.0
     """An idle link says that it is alive this often."""
