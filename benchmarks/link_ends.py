@@ -47,7 +47,7 @@ class Plan:
     """Streams; the first one only warms up."""
     pings: int = 0
     """Messages of 64 bytes sent to and fro afterwards."""
-    channel: dict[str, float] | None = None
+    channel: dict[str, Any] | None = None
     """Fields of Channel: what the ends believe about the link."""
     paced: bool = False
     """The ends make the link so."""
@@ -118,7 +118,7 @@ def raw_send(plan: Plan) -> dict[str, Any]:
         done = bare.recv([answer], 1, 2)
         start, works = time.monotonic(), []
         for _ in range(plan.messages):
-            for frame in data.split(FRAME_BYTES):
+            for frame in torch.split(data, FRAME_BYTES):
                 works.append(bare.send([frame], 1, 1))
                 if len(works) > IN_FLIGHT:
                     works.pop(0).wait(FOREVER)

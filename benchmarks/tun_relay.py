@@ -150,7 +150,8 @@ class SlowLink:
             ip("netns", "delete", self._namespaces.pop())
 
     def _run(self, devices: list[int]) -> None:
-        there, back = Direction(*devices), Direction(*reversed(devices))
+        a, b = devices
+        there, back = Direction(a, b), Direction(b, a)
         while True:
             due = [at for each in (there, back) if (at := each.hand_out()) is not None]
             wait_s = max(0.0, min(due) - time.monotonic()) if due else 1.0

@@ -25,7 +25,7 @@ from edgenet.links.link import WireLink
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
 
-BEATS = (0.1, 0.6)
+BEATS = (0.2, 2.0)
 KEY, DIGEST = b"another process", bytes(range(32))
 
 

@@ -31,7 +31,7 @@ class Outcome:
 
 
 def topology(scheme: str, learners: int = 1, faults: Any = None, **train: Any) -> Topology:
-    """server + learners on ideal wires; a small model, few digits, unless `train` says otherwise."""
+    """server + learners on ideal wires; a small model and few digits, unless `train` says more."""
     tree = {
         "name": "small",
         "nodes": {"server": {"device": "host"}, "learner": {"device": "host", "count": learners}},

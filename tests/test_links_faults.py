@@ -77,7 +77,7 @@ def test_a_stopped_peer_is_silent_and_comes_back(hub: tuple[Endpoint, Start]) ->
     stopped = time.monotonic()
     with pytest.raises(PeerSilent, match=r"p0 was not heard for [\d.]+ s; .*frozen"):
         link.recv()
-    assert 0.3 < time.monotonic() - stopped < 2.0
+    assert 0.3 < time.monotonic() - stopped < 5.0
     with pytest.raises(PeerSilent):
         link.send(2)
     process.send_signal(signal.SIGCONT)

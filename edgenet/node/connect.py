@@ -17,6 +17,10 @@ from edgenet.meters import Journal
 from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, Seat
 
+_CROWD = 64
+"""With more nodes than this, heartbeat and silence stretch in proportion: on a host that holds
+hundreds of nodes each waits for seconds until it gets a core, and would be taken for frozen."""
+
 Groups = dict[str, Group]
 """A node's links by the role of the peers."""
 
@@ -33,8 +37,8 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
         NodeError: the rendezvous does not answer.
     """
     plan, seat = assignment.plan, assignment.plan.seat(assignment.name)
-    faults = plan.topology.faults
-    heartbeat = Heartbeat(faults.heartbeat_s, faults.silence_s)
+    faults, crowd = plan.topology.faults, max(1.0, len(plan.seats) / _CROWD)
+    heartbeat = Heartbeat(crowd * faults.heartbeat_s, crowd * faults.silence_s)
     shared = Shared(journal=journal, heartbeat=heartbeat)
     endpoint = Endpoint(
         Identity(node=seat.name, key=assignment.key, digest=plan.digest),
@@ -53,7 +57,7 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
         found = endpoint.connect(
             dial=[name for name, _ in seat.peers if ranks[name] < seat.rank],
             accept=[name for name, _ in seat.peers if ranks[name] > seat.rank],
-            timeout_s=faults.join_s,
+            timeout_s=crowd * faults.join_s,
         )
         yield make_groups(plan, seat, found, shared, endpoint), shared
     except BaseException:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from edgenet.models.stage import Stage
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
-from edgenet.schemes.local import train_pass
+from edgenet.schemes.local import mean, train_pass
 
 
 def trainer(model: Stage, batches: Batches, rounds: Rounds, local_epochs: int) -> None:
     """Mini-batch gradient descent on the whole training set."""
     for _ in rounds:
-        for _ in range(local_epochs):
-            loss = train_pass(model, batches)
-        rounds.report(state=model.state(), loss=loss)
+        losses = [train_pass(model, batches) for _ in range(local_epochs)]
+        rounds.report(state=model.state(), loss=mean(losses[-1:]))
 
 
 def _play_trainer(bench: Bench) -> None:

@@ -20,6 +20,7 @@ left out of n; one that joins late takes part from the next round on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from torch import Tensor
 from edgenet.links.protocol import Kind, Link, LinkGroup
 from edgenet.models.stage import Stage
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
-from edgenet.schemes.local import train_pass
+from edgenet.schemes.local import mean, train_pass
 
 
 def server(learners: LinkGroup, model: Stage, rounds: Rounds, deadline_s: float | None) -> None:
@@ -46,10 +47,10 @@ def server(learners: LinkGroup, model: Stage, rounds: Rounds, deadline_s: float 
         if updates:
             states, samples, losses = zip(*updates.values(), strict=True)
             model.load(weighted_mean(states, samples))  # line 5
-            figures = {"loss": sum(losses) / len(losses)}
+            loss = mean(losses)
         else:
-            figures = {}
-        rounds.report(state=model.state(), active=list(updates), **figures)
+            loss = math.nan
+        rounds.report(state=model.state(), active=list(updates), loss=loss)
     learners.broadcast()
 
 
@@ -61,7 +62,7 @@ def learner(
         weights, number = order
         rounds.enter(number)
         model.load(weights)
-        loss = 0.0
+        loss = math.nan
         for _ in range(local_epochs):  # line 6
             loss = train_pass(model, batches, weights if mu else (), mu)  # lines 7, 8
         server.send(model.state(), batches.samples, loss, kind=Kind.WEIGHTS)  # line 9
@@ -71,14 +72,14 @@ def weighted_mean(states: Sequence[Sequence[Tensor]], samples: Sequence[int]) ->
     """sum over k of n_k/n w_k, tensor by tensor; summed in the given order, so that a run's result
     does not depend on who answered first. Integer buffers (BatchNorm's counter) are rounded."""
     total = sum(samples)
-    mean = []
+    weighted = []
     for versions in zip(*states, strict=True):
         floating = versions[0].is_floating_point()
         sum_ = torch.zeros_like(versions[0], dtype=None if floating else torch.float64)
         for version, count in zip(versions, samples, strict=True):
             sum_.add_(version, alpha=count / total)
-        mean.append(sum_ if floating else sum_.round().to(versions[0].dtype))
-    return mean
+        weighted.append(sum_ if floating else sum_.round().to(versions[0].dtype))
+    return weighted
 
 
 @dataclass(frozen=True, kw_only=True)

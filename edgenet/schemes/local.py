@@ -31,7 +31,12 @@ def train_pass(
         if anchor:
             model.pull(anchor, mu)
         model.step()
-    return sum(losses) / len(losses)
+    return mean(losses)
+
+
+def mean(losses: Sequence[float]) -> float:
+    """The mean; NaN (which results show as unknown) of none at all."""
+    return sum(losses) / len(losses) if losses else math.nan
 
 
 def require_finite(loss: float) -> float:

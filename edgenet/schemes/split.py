@@ -36,7 +36,7 @@ from edgenet.links.protocol import Kind, Link, LinkGroup
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
 from edgenet.schemes.federated import weighted_mean
-from edgenet.schemes.local import require_finite
+from edgenet.schemes.local import mean, require_finite
 
 
 def client(server: Link, head: Stage, batches: Batches, rounds: Rounds, local_epochs: int) -> None:
@@ -66,12 +66,12 @@ def server(clients: LinkGroup, tail: Stage, rounds: Rounds) -> None:
             if uploads:
                 losses.append(serve_step(clients, tail, uploads, samples))
                 active |= set(uploads)
-        figures: dict[str, Any] = {"loss": sum(losses) / len(losses), "active": sorted(active)}
+        figures: dict[str, Any] = {"loss": mean(losses), "active": sorted(active)}
         if rounds.due():
             heads = clients.gather()
-            mean = weighted_mean(list(heads.values()), [samples[name] for name in heads])
+            average = weighted_mean(list(heads.values()), [samples[name] for name in heads])
             models = [[*head, *tail.state()] for head in heads.values()]
-            rounds.report(state=[*mean, *tail.state()], models=models, **figures)
+            rounds.report(state=[*average, *tail.state()], models=models, **figures)
         else:
             rounds.report(**figures)
 

@@ -109,7 +109,8 @@ class Train:
     rounds: int = 10
     """Global rounds (`rounds:` or `epochs:` in the file: for schemes without rounds, epochs)."""
     local_epochs: int = 1
-    """Passes over its own data that a learner makes between two exchanges of weights."""
+    """Passes over its own data that a learner makes between two exchanges of weights; 0 only
+    exchanges (to measure what that costs)."""
     batch: int = 32
     lr: float = 0.05
     optimizer: Optimizer = Optimizer()
@@ -123,7 +124,8 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """What is done when a node dies, freezes or dawdles."""
+    """What is done when a node dies, freezes or dawdles. Heartbeat, silence and join are for up to
+    64 nodes; beyond, they grow with the number of nodes (one host holds so many slowly)."""
 
     heartbeat_s: float = 1.0
     """An idle link says that it is alive this often."""

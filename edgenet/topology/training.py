@@ -32,7 +32,7 @@ def read_train(entry: Entry) -> Train:
         data=_data(section),
         partition=_partition(section),
         rounds=_rounds(section),
-        local_epochs=section.whole("local_epochs", 1, 1, MILLION),
+        local_epochs=section.whole("local_epochs", 1, 0, MILLION),
         batch=section.whole("batch", 32, 1, MILLION),
         lr=section.number("lr", 0.05, 0.0, 1e6),
         optimizer=_optimizer(section),
