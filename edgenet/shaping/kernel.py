@@ -52,6 +52,10 @@ class Kernel:
             self._indexes[device] = self.ip.link_lookup(ifname=device)[0]
         return self._indexes[device]
 
+    def devices(self) -> set[str]:
+        """Names of all interfaces."""
+        return {link.get_attr("IFLA_IFNAME") for link in self.ip.get_links()}
+
     def add(self, device: str, kind: str, **settings: Any) -> None:
         """Make an interface."""
         self.ip.link("add", ifname=device, kind=kind, **settings)

@@ -160,10 +160,17 @@ class Network:
         self._joined.check()
 
     def counters(self, node: str) -> dict[str, dict[str, int]]:
-        """The kernel's own counters of a node's interfaces, by link: rx_bytes, tx_bytes, ..."""
+        """The kernel's own counters of a node's interfaces, by link: rx_bytes, tx_bytes, ... Those
+        of an interface that is gone, as its relay is, are gone too."""
         links = [each.name for each in self.topology.links if node in self.layout.ends(each.name)]
         with Kernel(self.namespace(node)) as kernel:
-            return {link: kernel.counters(self.layout.device(link)) for link in links}
+            devices = {link: self.layout.device(link) for link in links}
+            present = kernel.devices()
+            return {
+                link: kernel.counters(device)
+                for link, device in devices.items()
+                if device in present
+            }
 
     def _build(self) -> None:
         layout = self.layout
