@@ -82,6 +82,28 @@ def test_routes_leave_by_the_interface_of_the_first_link() -> None:
     assert routes[layout.address("edge")].gateway == layout.address("edge")
 
 
+def test_a_table_says_the_same_in_fewer_words() -> None:
+    layout = Layout(loads(MESH.replace(", lone: {}", "")), "abc")
+    for node in layout.topology.nodes:
+        table = list(layout.table(node.name))
+        for each in layout.routes(node.name):
+            fitting = [
+                way
+                for way in table
+                if way.target.split(".")[: way.prefix // 8]
+                == each.target.split(".")[: way.prefix // 8]
+            ]
+            best = max(fitting, key=lambda way: way.prefix)
+            assert (best.gateway, best.device) == (each.gateway, each.device)
+    assert len(list(layout.table("cam1"))) == 1
+
+
+def test_a_table_has_no_way_to_what_cannot_be_reached() -> None:
+    layout = Layout(loads(MESH), "abc")
+    assert list(layout.table("cam1")) == list(layout.routes("cam1"))
+    assert list(layout.table("lone")) == []
+
+
 def test_names_and_addresses_are_unique() -> None:
     text = HEAD + "nodes: {n: {count: 300}}\nlinks: {lo: {members: n}}\n"
     layout = Layout(loads(text), "abc")

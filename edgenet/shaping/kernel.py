@@ -72,7 +72,7 @@ class Kernel:
         """Add a route whose packets bear the address `source`."""
         self.ip.route(
             "add",
-            dst=f"{route.target}/32",
+            dst=f"{route.target}/{route.prefix}",
             gateway=route.gateway,
             oif=self.index(route.device),
             flags=_ON_LINK,

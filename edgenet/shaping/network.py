@@ -200,7 +200,7 @@ class Network:
         for link in self.topology.links:
             if node in layout.ends(link.name):
                 self._joined.attach(kernel, node, link.name)
-        for route in layout.routes(node):
+        for route in layout.table(node):
             kernel.route(route, source=layout.address(node))
 
     def _tear_down(self) -> None:
