@@ -142,12 +142,13 @@ def test_a_run_whose_relay_dies_fails_and_says_so(file: Path) -> None:
 
 
 @needs("sch_netem")
+@pytest.mark.timeout(300)
 def test_a_run_over_netem_learns_the_same(file: Path) -> None:
     folder, _ = run(file, "--shaping", "none", out="local")
     runner = [netem_runner(), "-w", str(file.parent)] if netem_runner() else []
     done = subprocess.run(
         [*runner, *command(file, "--launcher", "namespaces")],
-        capture_output=True, text=True, timeout=110.0, check=False,
+        capture_output=True, text=True, timeout=280.0, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "shaping: netem (auto: netem works here)" in done.stderr

@@ -23,14 +23,14 @@ from edgenet.shaping.choice import available
 SCRIPT = Path(__file__).with_name("network_trials.py")
 PASSABLE_S = 0.002  # beyond the asked delay, at half load
 
-pytestmark = [pytest.mark.root, pytest.mark.processes]
+pytestmark = [pytest.mark.root, pytest.mark.processes, pytest.mark.timeout(300)]
 
 
 @cache
 def _tried_elsewhere() -> Any:
     """All of netem's figures, from one start of the other kernel."""
     command = [netem_runner(), sys.executable, str(SCRIPT), "netem"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
