@@ -36,6 +36,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 )
 
 from edgenet.links.handshake import Session, read_exactly
+from edgenet.links.nowait import receive_now, send_now
 from edgenet.links.sizes import MAX_FRAME_BYTES, Ring
 from edgenet.links.wire import WireClosed
 
@@ -204,15 +205,13 @@ class GlooWire:
 
     def beat(self) -> None:
         """See `Wire.beat`."""
-        with suppress(OSError):  # full: the peer is frozen; broken: `read` and `write` will tell
-            self._sock.send(b"\1")
+        with self._lock:  # so that the number is still this socket's
+            send_now(self._sock.fileno(), b"\1")
 
     def heard(self) -> int:
         """See `Wire.heard`."""
-        try:
-            return len(self._sock.recv(4096))
-        except OSError:
-            return 0
+        with self._lock:
+            return receive_now(self._sock.fileno())
 
     def close(self) -> None:
         """See `Wire.close`."""
@@ -222,7 +221,8 @@ class GlooWire:
             self._closed = True
         with suppress(RuntimeError):  # that is what it is for
             self._fuse.wait(timedelta(milliseconds=1))
-        self._sock.close()
+        with self._lock:
+            self._sock.close()
         self._group = None
         self._posted.clear()
         self._sent.clear()
