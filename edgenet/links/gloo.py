@@ -43,7 +43,9 @@ from edgenet.links.wire import WireClosed
 _FRAMES, _FUSE, _GREETING = 1, 2, 3  # tags: messages of one never match receives of another
 _FOREVER = timedelta(days=3650)
 _IN_FLIGHT = 3
-"""Frames handed to gloo and not waited for: while one is written the next is ready."""
+"""Full frames handed to gloo and not waited for: while one is written the next is ready."""
+_MOST_IN_FLIGHT = 16
+"""Frames of any size; each holds on to its memory."""
 _TERMS = struct.Struct("!IH")
 _MAC_BYTES = 32
 _ADDRESS_BYTES = 4096
@@ -149,6 +151,7 @@ class GlooWire:
         self._sock, self._peer = sock, 1 - rank
         self._lock, self._closed = threading.Lock(), False
         self._sent: deque[tuple[Any, Tensor]] = deque()
+        self._sent_bytes = 0
         self._posted: deque[tuple[Any, Tensor]] = deque()
         self._last: Tensor | None = None
         self.read_bytes = ring.frame_bytes
@@ -172,21 +175,25 @@ class GlooWire:
         try:
             work = self._living().send([frame], self._peer, _FRAMES)
             self._sent.append((work, frame))
-            if len(self._sent) > _IN_FLIGHT:
-                self._sent.popleft()[0].wait(_FOREVER)
-        except RuntimeError as error:
+            self._sent_bytes += frame.numel()
+            while self._sent_bytes > _IN_FLIGHT * self.write_bytes:
+                self._await_oldest()
+            if len(self._sent) > _MOST_IN_FLIGHT:
+                self._await_oldest()
+        except (RuntimeError, IndexError) as error:
             raise self._why(error) from None
 
     def ready(self) -> bool:
         """See `Wire.ready`."""
-        return len(self._sent) < _IN_FLIGHT
+        few = len(self._sent) < _MOST_IN_FLIGHT
+        return few and self._sent_bytes <= (_IN_FLIGHT - 1) * self.write_bytes
 
     def flush(self) -> None:
         """See `Wire.flush`."""
         try:
             while self._sent:
-                self._sent.popleft()[0].wait(_FOREVER)
-        except RuntimeError as error:
+                self._await_oldest()
+        except (RuntimeError, IndexError) as error:
             raise self._why(error) from None
 
     def read(self) -> Tensor:
@@ -226,6 +233,11 @@ class GlooWire:
         self._group = None
         self._posted.clear()
         self._sent.clear()
+
+    def _await_oldest(self) -> None:
+        work, frame = self._sent.popleft()
+        self._sent_bytes -= frame.numel()
+        work.wait(_FOREVER)
 
     def _post(self, buffer: Tensor) -> None:
         self._posted.append((self._living().recv([buffer], self._peer, _FRAMES), buffer))

@@ -25,6 +25,7 @@ from edgenet.links.reader import Message, Reader
 from edgenet.links.shared import Shared
 from edgenet.links.wire import Wire, WireClosed
 
+_STOPPED = "cannot be reached any more (this node's own log.txt says why)"
 _BEATS_COUNTED = 60
 """Beats are metered by the minute: with hundreds of links they would wait for the meter's lock."""
 _DIRECT_BYTES = 64 * 1024
@@ -208,6 +209,7 @@ class WireLink:
         except WireClosed as error:
             self._boxes.finish(PeerLost, str(error))
         finally:
+            self._boxes.finish(PeerLost, _STOPPED)
             self._boxes.writer_done()
             self._tell()
 
@@ -245,6 +247,7 @@ class WireLink:
         except FrameError as error:
             self._refuse(error)
         finally:
+            self._boxes.finish(PeerLost, _STOPPED)
             self._boxes.reader_done()
             self._tell()
 

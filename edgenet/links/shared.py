@@ -24,7 +24,7 @@ _SHORT_S = 1e-4
 class Limits:
     """How much a link holds before it makes somebody wait."""
 
-    outbox_bytes: int = 64 * _MIB
+    outbox_bytes: int = 32 * _MIB
     """Encoded messages that wait to be sent; beyond it `send` blocks. One message of any size is
     always taken. Under pacing the channel's `queue_bytes` stands in its place."""
     inbox_bytes: int = 32 * _MIB
