@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def arguments(description: str | None) -> argparse.Namespace:
     size.add_argument("--quick", action="store_true", help="less of it, for a first look")
     size.add_argument("--full", action="store_true", help="also what takes minutes")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    # As Ctrl-C does it: what was started is ended, temporary folders are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return parser.parse_args()
 
 

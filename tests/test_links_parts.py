@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgenet.links.boxes import Boxes, Outgoing
 from edgenet.links.heartbeat import Heartbeat
 from edgenet.links.meter import Count, Meter
 from edgenet.links.protocol import Kind
+from edgenet.links.shared import Shared
 from edgenet.links.sizes import MAX_FRAME_BYTES, ring
 from edgenet.links.slabs import Slabs
 from edgenet.meters.journal import Journal
@@ -140,3 +142,23 @@ def test_the_heartbeat_beats_on_all_links_until_they_are_forgotten() -> None:
     heartbeat.forget(one)
     heartbeat.close()
     assert math.isfinite(two.awake_s)
+
+
+def test_nobody_writes_past_a_message_that_waits() -> None:
+    boxes = Boxes(MIB, MIB)
+    packet = Shared().encode((1,), Kind.CONTROL)
+    overtaken = 0
+    for _ in range(200):
+        taken: list[Outgoing | None] = []
+        writer = threading.Thread(target=lambda: taken.append(boxes.next_out()))  # noqa: B023
+        writer.start()
+        while not boxes.borrow_wire():
+            writer.join(0.001)
+        boxes.return_wire(flush=False)
+        assert boxes.post(packet)
+        overtaken += boxes.borrow_wire()
+        writer.join(5)
+        assert [each and each.packet for each in taken] == [packet]
+        boxes.wrote(packet.header.total_bytes)
+        assert boxes.next_out() is not None  # the flush that follows a write
+    assert overtaken == 0

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from link_pairs import OPENERS, Opener, Setting
+from link_pairs import OPENERS, Ends, Opener, Setting
 
 from edgenet.links.protocol import Kind
 from edgenet.shaping.paced import PACKET_BYTES, Pacer
@@ -87,25 +87,40 @@ def opened(request: pytest.FixtureRequest) -> Opener:
     return OPENERS[request.param]
 
 
+def one_way_s(ends: Ends) -> float:
+    """From a `send` to the end of its `recv`, a small message."""
+    start = time.monotonic()
+    ends.left.send(1)
+    ends.right.recv(timeout_s=20)
+    return time.monotonic() - start
+
+
+def stream_s(ends: Ends, data: torch.Tensor, count: int) -> float:
+    """From the first `send` to the end of the last `recv`."""
+    sending = threading.Thread(target=lambda: [ends.left.send(data) for _ in range(count)])
+    start = time.monotonic()
+    sending.start()
+    for _ in range(count):
+        ends.right.recv(timeout_s=20)
+    took_s = time.monotonic() - start
+    sending.join(5)
+    return took_s
+
+
 def test_a_paced_link_has_the_rate_and_delay_that_were_asked(opened: Opener) -> None:
+    """A busy host can only add time: the best of a few tries is the link's own."""
     channel = Channel(rate_bps=40e6, delay_s=0.025)
+    data, count = torch.zeros(125_000, dtype=torch.uint8), 20
+    ideal_s = count * data.nbytes * 8 / channel.rate_bps
     with opened(Setting(channel=channel)) as ends:
-        took = []
-        for _ in range(9):
-            start = time.monotonic()
-            ends.left.send(1)
-            ends.right.recv(timeout_s=5)
-            took.append(time.monotonic() - start)
-        assert statistics.median(took) == pytest.approx(0.025, abs=0.002)
-        data, count = torch.zeros(125_000, dtype=torch.uint8), 30
-        sending = threading.Thread(target=lambda: [ends.left.send(data) for _ in range(count)])
-        start = time.monotonic()
-        sending.start()
-        for _ in range(count):
-            ends.right.recv(timeout_s=5)
-        took_s = time.monotonic() - start - channel.delay_s
-        sending.join(5)
-        assert took_s == pytest.approx(count * data.nbytes * 8 / channel.rate_bps, rel=0.03)
+        for _ in range(10):
+            delay_s = min(one_way_s(ends) for _ in range(5))
+            sent_s = stream_s(ends, data, count) - channel.delay_s
+            assert delay_s >= 0.025
+            assert sent_s >= 0.97 * ideal_s
+            if delay_s < 0.027 and sent_s <= 1.03 * ideal_s:
+                return
+    pytest.fail(f"delay {delay_s:.4f} s of 0.025, stream {sent_s:.3f} s of {ideal_s}")
 
 
 def test_the_queue_holds_the_sender_back(opened: Opener) -> None:
@@ -115,7 +130,8 @@ def test_the_queue_holds_the_sender_back(opened: Opener) -> None:
         start = time.monotonic()
         for _ in range(6):
             ends.left.send(data)
-        assert 0.1 < time.monotonic() - start < 0.35
+        assert time.monotonic() - start > 0.15  # four of six have left, at 50 ms each
+        assert ends.left.crowded(50_000) or ends.right.waiting_since() is not None
         for _ in range(6):
             ends.right.recv(timeout_s=5)
         assert time.monotonic() - start > 0.29
@@ -125,5 +141,5 @@ def test_what_only_measures_is_not_paced(opened: Opener) -> None:
     with opened(Setting(channel=Channel(rate_bps=8e3, delay_s=1.0))) as ends:
         start = time.monotonic()
         ends.left.send(torch.zeros(100_000), kind=Kind.EVALUATION)
-        ends.right.recv(timeout_s=5)
-        assert time.monotonic() - start < 0.5
+        ends.right.recv(timeout_s=30)
+        assert time.monotonic() - start < 30  # paced it would take 400 s

@@ -167,6 +167,11 @@ class Boxes:
 
     # The fate.
 
+    @property
+    def silent(self) -> bool:
+        """Whether the peer is silent, read without the lock: it may change at any moment."""
+        return self._silent
+
     def finish(self, error: type[LinkError], what: str) -> None:
         """The link is over; only the first reason counts. What waits in the outbox is dropped."""
         with self._lock:

@@ -87,7 +87,7 @@ class Endpoint:
         self._arrived: dict[str, WireLink] = {}
         self._refused: dict[str, JoinRefused] = {}
         self._closed = False
-        self._listener = Listener(listen(address), self._welcome)
+        self._listener = Listener(listen(address), self._welcome, _SIDE_BY_SIDE)
         # A thread inside gloo must not come back into an interpreter that is going down.
         atexit.register(self.abandon)
         rendezvous.publish(identity.node, self._listener.address)

@@ -36,13 +36,16 @@ from torch.distributed import (  # type: ignore[attr-defined]
 )
 
 from edgenet.links.handshake import Session, read_exactly
+from edgenet.links.nowait import receive_now, send_now
 from edgenet.links.sizes import MAX_FRAME_BYTES, Ring
 from edgenet.links.wire import WireClosed
 
 _FRAMES, _FUSE, _GREETING = 1, 2, 3  # tags: messages of one never match receives of another
 _FOREVER = timedelta(days=3650)
 _IN_FLIGHT = 3
-"""Frames handed to gloo and not waited for: while one is written the next is ready."""
+"""Full frames handed to gloo and not waited for: while one is written the next is ready."""
+_MOST_IN_FLIGHT = 16
+"""Frames of any size; each holds on to its memory."""
 _TERMS = struct.Struct("!IH")
 _MAC_BYTES = 32
 _ADDRESS_BYTES = 4096
@@ -148,6 +151,7 @@ class GlooWire:
         self._sock, self._peer = sock, 1 - rank
         self._lock, self._closed = threading.Lock(), False
         self._sent: deque[tuple[Any, Tensor]] = deque()
+        self._sent_bytes = 0
         self._posted: deque[tuple[Any, Tensor]] = deque()
         self._last: Tensor | None = None
         self.read_bytes = ring.frame_bytes
@@ -171,21 +175,25 @@ class GlooWire:
         try:
             work = self._living().send([frame], self._peer, _FRAMES)
             self._sent.append((work, frame))
-            if len(self._sent) > _IN_FLIGHT:
-                self._sent.popleft()[0].wait(_FOREVER)
-        except RuntimeError as error:
+            self._sent_bytes += frame.numel()
+            while self._sent_bytes > _IN_FLIGHT * self.write_bytes:
+                self._await_oldest()
+            if len(self._sent) > _MOST_IN_FLIGHT:
+                self._await_oldest()
+        except (RuntimeError, IndexError) as error:
             raise self._why(error) from None
 
     def ready(self) -> bool:
         """See `Wire.ready`."""
-        return len(self._sent) < _IN_FLIGHT
+        few = len(self._sent) < _MOST_IN_FLIGHT
+        return few and self._sent_bytes <= (_IN_FLIGHT - 1) * self.write_bytes
 
     def flush(self) -> None:
         """See `Wire.flush`."""
         try:
             while self._sent:
-                self._sent.popleft()[0].wait(_FOREVER)
-        except RuntimeError as error:
+                self._await_oldest()
+        except (RuntimeError, IndexError) as error:
             raise self._why(error) from None
 
     def read(self) -> Tensor:
@@ -204,15 +212,13 @@ class GlooWire:
 
     def beat(self) -> None:
         """See `Wire.beat`."""
-        with suppress(OSError):  # full: the peer is frozen; broken: `read` and `write` will tell
-            self._sock.send(b"\1")
+        with self._lock:  # so that the number is still this socket's
+            send_now(self._sock.fileno(), b"\1")
 
     def heard(self) -> int:
         """See `Wire.heard`."""
-        try:
-            return len(self._sock.recv(4096))
-        except OSError:
-            return 0
+        with self._lock:
+            return receive_now(self._sock.fileno())
 
     def close(self) -> None:
         """See `Wire.close`."""
@@ -222,10 +228,16 @@ class GlooWire:
             self._closed = True
         with suppress(RuntimeError):  # that is what it is for
             self._fuse.wait(timedelta(milliseconds=1))
-        self._sock.close()
+        with self._lock:
+            self._sock.close()
         self._group = None
         self._posted.clear()
         self._sent.clear()
+
+    def _await_oldest(self) -> None:
+        work, frame = self._sent.popleft()
+        self._sent_bytes -= frame.numel()
+        work.wait(_FOREVER)
 
     def _post(self, buffer: Tensor) -> None:
         self._posted.append((self._living().recv([buffer], self._peer, _FRAMES), buffer))

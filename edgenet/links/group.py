@@ -149,9 +149,7 @@ class Group:
                     raise self._timeout(timeout_s)
                 self._changed.wait(left_s)
         finally:
-            took, journal = time.monotonic() - start, self._shared.journal
-            at = round(journal.now() - took, 6)
-            journal.event("span", k="wait", n="recv_any", t=at, d=round(took, 6))
+            self._shared.note_wait("wait", "recv_any", start)
 
     def close(self) -> None:
         """Say goodbye to all, side by side."""

@@ -25,9 +25,9 @@ from edgenet.links.reader import Message, Reader
 from edgenet.links.shared import Shared
 from edgenet.links.wire import Wire, WireClosed
 
-_SHORT_S = 1e-4
-"""Waits below this are not worth a line in the journal."""
-_BEAT_BYTES = 1
+_STOPPED = "cannot be reached any more (this node's own log.txt says why)"
+_BEATS_COUNTED = 60
+"""Beats are metered by the minute: with hundreds of links they would wait for the meter's lock."""
 _DIRECT_BYTES = 64 * 1024
 """Messages up to this size are written by the sending thread itself, if the writer is idle."""
 
@@ -65,7 +65,9 @@ class WireLink:
         out_bytes = pace.queue_bytes if pace else limits.outbox_bytes
         self._boxes = Boxes(out_bytes, limits.inbox_bytes)
         self._reader = Reader(wire, shared.slabs, limits.message_bytes)
-        self._frames_heard = 0
+        self._frames_written = 0
+        self._frames_before = 0, 0
+        self._beats = {"out": 0, "in": 0}
         self._quiet_s = 0.0
         self._abandoned = threading.Event()
         self._threads = (
@@ -94,7 +96,7 @@ class WireLink:
             while not self._boxes.post(packet):
                 self.check()
         finally:
-            self._note("send", "send", start)
+            self._shared.note_wait("send", "send", start, peer=self.peer)
 
     def recv(self, *, timeout_s: float | None = None) -> Any:
         """See `protocol.Link.recv`."""
@@ -102,7 +104,7 @@ class WireLink:
         try:
             message = self._await_message(timeout_s)
         finally:
-            self._note("wait", "recv", start)
+            self._shared.note_wait("wait", "recv", start, peer=self.peer)
         return self._opened(message)
 
     def crowded(self, nbytes: int) -> bool:
@@ -151,22 +153,30 @@ class WireLink:
         self._boxes.finish(PeerLost, "was left by this node")
         if self._shared.heartbeat:
             self._shared.heartbeat.forget(self)
+            self._count_beats()
         self._wire.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(1.0)
 
     def pulse(self, awake_s: float, silence_s: float) -> None:
-        """See `heartbeat.Watched`."""
-        self._wire.beat()
-        self._count("out", Kind.CONTROL, Count(overhead=_BEAT_BYTES))
-        frames, before = self._reader.frames, self._frames_heard
-        beats, self._frames_heard = self._wire.heard(), frames
-        heard = beats > 0 or frames != before
-        self._count("in", Kind.CONTROL, Count(overhead=beats * _BEAT_BYTES))
+        """See `heartbeat.Watched`. A link on which frames flow needs no beats."""
+        read, written = self._reader.frames, self._frames_written
+        heard = read != self._frames_before[0]
+        if written == self._frames_before[1]:
+            self._wire.beat()
+            self._beats["out"] += 1
+        if not heard:
+            beats = self._wire.heard()
+            self._beats["in"] += beats
+            heard = beats > 0
+        self._frames_before = read, written
         self._quiet_s = 0.0 if heard else self._quiet_s + awake_s
-        if self._boxes.set_silent(self._quiet_s >= silence_s):
+        silent = self._quiet_s >= silence_s
+        if silent != self._boxes.silent and self._boxes.set_silent(silent):
             self._tell()
+        if self._beats["out"] >= _BEATS_COUNTED:
+            self._count_beats()
 
     def _post_directly(self, packet: Packet) -> bool:
         """Write a small message on this thread, if that cannot block."""
@@ -199,6 +209,7 @@ class WireLink:
         except WireClosed as error:
             self._boxes.finish(PeerLost, str(error))
         finally:
+            self._boxes.finish(PeerLost, _STOPPED)
             self._boxes.writer_done()
             self._tell()
 
@@ -210,6 +221,7 @@ class WireLink:
             if pace is not None:
                 self._hold(pace.deliver_at(frame.numel(), queued_at))
             self._wire.write(frame)
+            self._frames_written += 1
             self._boxes.wrote(frame.numel())
         self._count_message("out", header)
 
@@ -235,6 +247,7 @@ class WireLink:
         except FrameError as error:
             self._refuse(error)
         finally:
+            self._boxes.finish(PeerLost, _STOPPED)
             self._boxes.reader_done()
             self._tell()
 
@@ -263,20 +276,17 @@ class WireLink:
         self._boxes.finish(ProtocolError, str(error))
         self._wire.close()
 
-    def _note(self, kind: str, name: str, start: float) -> None:
-        took = time.monotonic() - start
-        if took > _SHORT_S:
-            journal = self._shared.journal
-            at = round(journal.now() - took, 6)
-            journal.event("span", k=kind, n=name, t=at, d=round(took, 6), peer=self.peer)
-
     def _count_message(self, direction: str, header: Header) -> None:
         overhead = header.total_bytes - header.payload_bytes
         count = Count(payload=header.payload_bytes, overhead=overhead, messages=1)
         self._shared.meter.add(self.peer, direction, header.kind, header.round, count)
 
-    def _count(self, direction: str, kind: Kind, count: Count) -> None:
-        self._shared.meter.add(self.peer, direction, kind, self._shared.journal.round, count)
+    def _count_beats(self) -> None:
+        journal, meter = self._shared.journal, self._shared.meter
+        for direction, beats in self._beats.items():
+            count = Count(overhead=beats)  # a byte each
+            meter.add(self.peer, direction, Kind.CONTROL, journal.round, count)
+            self._beats[direction] = 0
 
     def _tell(self) -> None:
         if self.on_change is not None:

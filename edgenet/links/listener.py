@@ -8,8 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _BACKLOG = 1024
-_MOST_CALLERS = 1024
-"""Callers served at one time; more wait: strangers cannot make threads at will."""
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -24,12 +22,15 @@ class Listener:
     Args:
         sock: listens already; closed with this object.
         serve: owns the connection that it is given. What it raises of OSError is ignored.
+        most_callers: served at one time; more wait, so strangers cannot make threads at will.
     """
 
-    def __init__(self, sock: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, serve: Callable[[socket.socket], None], most_callers: int
+    ) -> None:
         self._sock, self._serve = sock, serve
         self._closed = False
-        self._room = threading.Semaphore(_MOST_CALLERS)
+        self._room = threading.Semaphore(most_callers)
         self._thread = threading.Thread(target=self._accept_all, name="listener", daemon=True)
         self._thread.start()
 

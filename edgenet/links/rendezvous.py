@@ -26,6 +26,8 @@ _REQUEST = struct.Struct("<BHH")
 _ANSWER = struct.Struct("<H")
 _PUBLISH, _LOOK_UP = 1, 2
 _MOST_NAMES = 10_000
+_MOST_CALLERS = 4096
+"""More than there are nodes: look-ups that wait must not keep out whom they wait for."""
 _VALUE_BYTES = 256
 _PATIENCE_S = 5.0
 """How long a caller may take over its request, and how long one look-up waits at the server."""
@@ -43,7 +45,7 @@ class RendezvousServer:
     def __init__(self, listener: socket.socket | None = None) -> None:
         self._table: dict[str, bytes] = {}
         self._changed = threading.Condition()
-        self._listener = Listener(listener or listen(), self._serve)
+        self._listener = Listener(listener or listen(), self._serve, _MOST_CALLERS)
 
     @property
     def address(self) -> tuple[str, int]:

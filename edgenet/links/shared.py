@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,13 +16,15 @@ from edgenet.links.slabs import Slabs
 from edgenet.meters.journal import Journal
 
 _MIB = 1024 * 1024
+_SHORT_S = 1e-4
+"""Waits below this are not worth a line in the journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How much a link holds before it makes somebody wait."""
 
-    outbox_bytes: int = 64 * _MIB
+    outbox_bytes: int = 32 * _MIB
     """Encoded messages that wait to be sent; beyond it `send` blocks. One message of any size is
     always taken. Under pacing the channel's `queue_bytes` stands in its place."""
     inbox_bytes: int = 32 * _MIB
@@ -57,3 +60,10 @@ class Shared:
             sequence=next(self.sequence),
             slabs=self.slabs,
         )
+
+    def note_wait(self, kind: str, name: str, start: float, **fields: str) -> None:
+        """Record a span that began at `start` (time.monotonic) and ends now, if it is worth it."""
+        took = time.monotonic() - start
+        if took > _SHORT_S:
+            at = round(self.journal.now() - took, 6)
+            self.journal.event("span", k=kind, n=name, t=at, d=round(took, 6), **fields)
