@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from edgenet.shaping.measure import Beam, delays_s, loss, rate_bps
@@ -39,19 +40,16 @@ def wire(rate_bps: float, delay_s: float, loss: float = 0.0) -> Topology:
     )
 
 
-def fidelity(back_end: str) -> dict[str, Any]:
-    """{profile: {rate_bps, delay_s, loss}}, delay as a median."""
-    found = {}
-    for name, (rate, delay) in PROFILES.items():
-        with Network(wire(rate, delay), back_end) as network:
-            found[name] = {
-                "rate_bps": rate_bps(network, "base", "member0"),
-                "delay_s": statistics.median(delays_s(network, "member0", "base")),
-                "loss": 0.0,
-            }
-        with Network(wire(rate, delay, LOSS), back_end) as network:
-            found[name]["loss"] = loss(network, "base", "member0", rate_bps=rate / 2)
-    return found
+def fidelity(profile: str, back_end: str) -> dict[str, Any]:
+    """Rate and delay (medians) and loss of one profile."""
+    rate, delay = PROFILES[profile]
+    with Network(wire(rate, delay), back_end) as network:
+        found = {
+            "rate_bps": rate_bps(network, "base", "member0"),
+            "delay_s": statistics.median(delays_s(network, "member0", "base")),
+        }
+    with Network(wire(rate, delay, LOSS), back_end) as network:
+        return found | {"loss": loss(network, "base", "member0", rate_bps=rate / 2)}
 
 
 def jitter(back_end: str) -> dict[str, Any]:
@@ -198,7 +196,8 @@ def speed(back_end: str) -> dict[str, Any]:
 
 
 TRIALS: dict[str, Callable[[str], dict[str, Any]]] = {
-    each.__name__: each for each in (fidelity, half_load, stream, jitter, shared, changes, speed)
+    **{profile: partial(fidelity, profile) for profile in PROFILES},
+    **{each.__name__: each for each in (half_load, stream, jitter, shared, changes, speed)},
 }
 
 WHERE_TIME_IS_SHARED = {"unequal": unequal}

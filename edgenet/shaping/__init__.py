@@ -1,5 +1,5 @@
-"""Making links as slow, far and lossy as the topology says: in the links themselves (`paced`), in the
-kernel (`netem`), or in a router of our own (`relay`).
+"""Making links as slow, far and lossy as the topology says: in the links themselves (`paced`), in
+the kernel (`netem`), or in a router of our own (`relay`).
 
 choice     which of them this machine can do
 network    an emulated network: a namespace for every node, joined by netem or relay
