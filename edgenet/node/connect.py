@@ -21,6 +21,10 @@ _CROWD = 64
 """With more nodes than this, heartbeat and silence stretch in proportion: on a host that holds
 hundreds of nodes each waits for seconds until it gets a core, and would be taken for frozen."""
 
+_RUN_RING_BYTES = 256 * 1024 * 1024
+_NODE_RING_BYTES = 64 * 1024 * 1024
+"""Receive buffers of all nodes (they may share one host), and of any one of them."""
+
 Groups = dict[str, Group]
 """A node's links by the role of the peers."""
 
@@ -48,6 +52,7 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
             peers=frozenset(name for name, _ in seat.peers),
             channel=plan.channel,
             paced=assignment.shaping == "paced",
+            ring_bytes=_ring_bytes(plan, seat),
             seed=plan.topology.seed,
         ),
         address=assignment.address,
@@ -65,6 +70,12 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
         raise
     else:
         endpoint.close()
+
+
+def _ring_bytes(plan: Plan, seat: Seat) -> int:
+    """A node's part of the receive buffers of the whole run: every page of them comes into use."""
+    ends = sum(len(other.peers) for other in plan.seats)
+    return min(_NODE_RING_BYTES, _RUN_RING_BYTES * len(seat.peers) // max(1, ends))
 
 
 def make_groups(
