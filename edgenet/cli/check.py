@@ -34,9 +34,7 @@ def execute(options: argparse.Namespace) -> int:
 
     topology = load(options.topology, overrides(options))
     plan = resolve(topology)
-    back_end = shaping.choose(
-        topology.shaping, topology, namespaces=shaping.needs_namespaces(topology)
-    )
+    back_end = shaping.choose(topology.shaping)
     if options.format == "json":
         print(json.dumps(found(plan, back_end), indent=2))
         return DONE
