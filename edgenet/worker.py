@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace) -> int:
     place = torchrun.place(os.environ)
     plan = resolve(load(options.topology, overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
-    back_end = shaping.choose(plan.topology.shaping)
+    back_end = shaping.choose(plan.topology.shaping, plan.topology, namespaces=False)
     address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")

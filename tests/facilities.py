@@ -38,6 +38,18 @@ def _tun() -> bool:
     return True
 
 
+def netem_runner() -> str:
+    """The command that EDGENET_NETEM_VM names: it runs its arguments as root under a kernel that
+    has sch_netem. Empty where none is named."""
+    return os.environ.get("EDGENET_NETEM_VM", "")
+
+
+def _netem() -> bool:
+    from edgenet.shaping.choice import available
+
+    return available("netem") is None
+
+
 def _data() -> bool:
     return Path(os.environ.get("EDGENET_DATA") or "/nonexistent").is_dir()
 
@@ -49,6 +61,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "docker": lambda: _succeeds("docker", "info"),
     "network namespaces": lambda: _succeeds("unshare", "--net", "true"),
     "TUN": _tun,
+    "sch_netem": lambda: bool(netem_runner()) or _netem(),
     "tensorboard": lambda: importlib.util.find_spec("tensorboard") is not None,
     "two cores": lambda: len(os.sched_getaffinity(0)) > 1,
 }

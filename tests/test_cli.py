@@ -41,7 +41,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert code in out
 
 
-@pytest.mark.parametrize("command", ["run", "check", "devices", "show"])
+@pytest.mark.parametrize("command", ["run", "check", "devices", "show", "clean"])
 def test_help_of_each_command_offers_only_what_there_is(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,7 +49,7 @@ def test_help_of_each_command_offers_only_what_there_is(
         main([command, "--help"])
     out = capsys.readouterr().out
     assert "exit codes:" in out
-    for missing in ("netem", "relay", "namespaces", "--resume"):
+    for missing in ("compose", "--resume"):
         assert missing not in out
 
 
@@ -137,8 +137,8 @@ def test_set_names_the_override_that_is_wrong(
         ([], "arguments are required: COMMAND; see `edgenet --help`"),
         (["fly"], "invalid choice: 'fly'"),
         (["run"], "arguments are required: T; see `edgenet run --help`"),
-        (["run", "t.yaml", "--shaping", "netem"], "invalid choice: 'netem'"),
-        (["run", "t.yaml", "--launcher", "namespaces"], "invalid choice: 'namespaces'"),
+        (["run", "t.yaml", "--shaping", "magic"], "invalid choice: 'magic'"),
+        (["run", "t.yaml", "--launcher", "rockets"], "invalid choice: 'rockets'"),
         (["run", "t.yaml", "--seed", "x"], "invalid int value: 'x'"),
         (["show", "no-such-run"], "no-such-run: no run.json there"),
     ],
@@ -152,8 +152,8 @@ def test_wrong_arguments_are_one_sentence(
 def test_a_back_end_that_is_not_there_is_never_replaced(
     topology_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(capsys, "check", topology_file, "--set", "shaping=netem")
-    assert "shaping 'netem' is not in this version; the choices are auto, paced, none" in said
+    said = refused(capsys, "run", topology_file, "--launcher", "local", "--shaping", "netem")
+    assert "shaping 'netem' needs a network namespace for each node" in said
 
 
 def test_traceback_only_when_asked_for(

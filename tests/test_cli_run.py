@@ -105,8 +105,8 @@ def test_a_run_shows_its_rounds_and_leaves_its_results(edgenet_run: Run) -> None
     )
     assert "3 of 3 rounds, accuracy " in out
     assert err == (
-        "edgenet: shaping: paced (auto: it needs no privileges, and this version has no kernel "
-        "back end)\n"
+        "edgenet: shaping: paced (auto: the nodes share one network, so the links pace "
+        "themselves)\n"
     )
     names = {path.name for path in command.run.iterdir()}
     assert names >= {

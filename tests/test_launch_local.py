@@ -87,8 +87,8 @@ def launch(topology_file: Path) -> Iterator[Launch]:
 
 def test_a_good_run_leaves_its_record(launch: Launch) -> None:
     launcher = launch(server={"do": "done"}, learner0={"do": "done", "essential": False})
-    assert launcher.end() == (0, "shaping: paced (auto: it needs no privileges, and this version "
-                                 "has no kernel back end)\n")  # fmt: skip
+    assert launcher.end() == (0, "shaping: paced (auto: the nodes share one network, so the "
+                                 "links pace themselves)\n")  # fmt: skip
     record = launcher.read("run.json")
     assert record["exit_code"] == 0
     assert record["error"] is None

@@ -34,7 +34,9 @@ def execute(options: argparse.Namespace) -> int:
 
     topology = load(options.topology, overrides(options))
     plan = resolve(topology)
-    back_end = shaping.choose(topology.shaping)
+    back_end = shaping.choose(
+        topology.shaping, topology, namespaces=shaping.needs_namespaces(topology)
+    )
     if options.format == "json":
         print(json.dumps(found(plan, back_end), indent=2))
         return DONE

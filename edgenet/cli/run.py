@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_out(parser)
     parser.add_argument(
         "--launcher",
-        choices=("local",),
-        default="local",
-        help="how the nodes are started: local = processes on this host (default)",
+        choices=("local", "namespaces"),
+        help="how the nodes are started, as processes on this host: local = in its network; "
+        "namespaces = in one network namespace each, joined by emulated links (root; default where "
+        "the shaping needs it, else local)",
     )
     arguments.add_format(parser, "the object of summary.json")
 
@@ -38,7 +39,10 @@ def execute(options: argparse.Namespace) -> int:
     """Run it, show it, and print what became of it."""
     quiet = options.format == "json"
     request = Request(
-        path=options.topology, overrides=arguments.overrides(options), out=options.out
+        path=options.topology,
+        overrides=arguments.overrides(options),
+        out=options.out,
+        launcher=options.launcher,
     )
     outcome = Local(say=say, show=None if quiet else _show).run(request)
     if quiet:

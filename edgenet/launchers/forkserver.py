@@ -19,14 +19,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgenet.errors import DONE, NODE_FAILED, EdgenetError
 from edgenet.launchers.children import Children, die_with_parent
+from edgenet.launchers.ground import Ground
 from edgenet.launchers.job import Job
 from edgenet.launchers.lines import LineReader, write_line
 
@@ -54,6 +56,7 @@ class ForkServer:
         self._machinery, self._orders, self._reports = machinery, orders, reports
         self._children = Children()
         self._kill_at: float | None = None
+        self._ground: Ground | None = None
 
     def serve(self) -> int:
         """Carry out one run, from the first order to the last reaped node."""
@@ -67,9 +70,15 @@ class ForkServer:
             order = self._order("start")
         except Over:
             return NODE_FAILED
-        with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+        self._ground = Ground(**order["ground"]) if order["ground"] else None
+        with self._listener() as listener:
             self._run(plan, _job(order, listener, host_flops), listener)
         return DONE
+
+    def _listener(self) -> socket.socket:
+        if self._ground is not None:
+            return self._ground.listener(_BACKLOG)
+        return socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
 
     def _order(self, name: str) -> dict[str, Any]:
         """Wait for the one order that may come now. The end, or a stop, comes instead: Over."""
@@ -113,9 +122,15 @@ class ForkServer:
         for seat in plan.seats:
             if self._kill_at is not None:
                 return
-            body = partial(self._machinery.run_node, plan, seat.name, job)
+            body = self._body(plan, seat.name, job)
             pid = self._children.fork(seat.name, job.log(seat.name), close, body)
             self._report("started", node=seat.name, pid=pid)
+
+    def _body(self, plan: Any, node: str, job: Job) -> Callable[[], int]:
+        if self._ground is None:
+            return partial(self._machinery.run_node, plan, node, job)
+        job = replace(job, address=self._ground.addresses[node])
+        return self._ground.on(node, partial(self._machinery.run_node, plan, node, job))
 
     def _supervise(self, wakeup: int) -> None:
         while True:
@@ -157,6 +172,7 @@ def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | Non
         run_dir=Path(order["run_dir"]),
         key=bytes.fromhex(order["key"]),
         shaping=order["shaping"],
+        store_host=listener.getsockname()[0],
         store_port=listener.getsockname()[1],
         host_flops=host_flops,
     )

@@ -15,7 +15,7 @@ class Job:
     key: bytes = field(repr=False)
     """The join key that every node proves to its peers."""
     shaping: str
-    """The back end in use: 'paced' or 'none'."""
+    """The back end in use: 'netem', 'relay', 'paced' or 'none'."""
     store_port: int
     """TCP port of the rendezvous store."""
     store_host: str = "127.0.0.1"

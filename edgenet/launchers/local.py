@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
 from edgenet.launchers.forkserver import REAL
+from edgenet.launchers.ground import Built, built
 from edgenet.launchers.policy import Limits, Referee
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
@@ -42,6 +43,8 @@ class Request:
     """'path.to.key=value', applied in order."""
     out: Path = Path("runs")
     """The run's folder is made in here."""
+    launcher: str | None = None
+    """'local', 'namespaces' (every node in one of its own), or None: as the shaping needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +90,25 @@ class Local:
             NodeError: the fork server did not come up.
         """
         topology = _load(request)
-        back_end = shaping.choose(topology.shaping)
+        launcher = request.launcher or _launcher(topology)
+        apart = launcher == "namespaces"
+        back_end = shaping.choose(topology.shaping, topology, namespaces=apart)
         self._say(f"shaping: {back_end.used} ({back_end.why})")
-        with StopSignals() as stop:
+        with StopSignals() as stop, ExitStack() as grounds:
             with Supervisor(stop, self._limits, self._machinery) as supervisor:
                 cast = supervisor.prepare(request.path, request.overrides)
+                network = grounds.enter_context(built(topology, back_end.used)) if apart else None
                 run = new_run_dir(request.out, topology.name)
                 run.topology.write_text(cast.topology, encoding="utf-8")
-                record = Record(run, topology, cast.seats, back_end, "local")
+                record = Record(run, topology, cast.seats, back_end, launcher)
                 record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
-                supervisor.start(run.path, back_end.used)
+                supervisor.start(run.path, back_end.used, network.ground if network else None)
                 with self._show(run, topology) as view:
-                    error = self._watch(supervisor, cast, referee, view, run)
+                    error = self._watch(supervisor, cast, referee, _Both(view, network), run)
+            if network is not None:
+                record.write(interfaces=network.counters())
+            grounds.close()
             return _finish(run, record, referee, error)
 
     def _watch(
@@ -132,6 +141,10 @@ class Local:
             self._say(f"further losses are told in {run.run_json} at the end only")
 
 
+def _launcher(topology: Topology) -> str:
+    return "namespaces" if shaping.needs_namespaces(topology) else "local"
+
+
 def _load(request: Request) -> Topology:
     topology = load(request.path, request.overrides)
     if not request.path.is_file():
@@ -151,6 +164,19 @@ def _finish(run: RunDir, record: Record, referee: Referee, error: str | None) ->
         error = f"interrupted; what was computed is in {run.path}"
     record.finish(code, error, referee.ends)
     return Outcome(run=run, summary=write_all(run.path), exit_code=code, error=error)
+
+
+class _Both:
+    """The view of a run, and an eye on its network."""
+
+    def __init__(self, view: View, network: Built | None) -> None:
+        self._view, self._network = view, network
+
+    def update(self) -> None:
+        """Raises NodeError when the network has broken down."""
+        self._view.update()
+        if self._network is not None:
+            self._network.check()
 
 
 class _Blind:

@@ -18,6 +18,7 @@ from typing import Any
 
 from edgenet.errors import BAD_INPUT, InputError, Interrupted, NodeError
 from edgenet.launchers.forkserver import REAL
+from edgenet.launchers.ground import Ground
 from edgenet.launchers.lines import LineReader, write_line
 from edgenet.launchers.policy import Limits, Referee, Seat
 
@@ -143,11 +144,19 @@ class Supervisor:
             facts=plan.get("facts", {}),
         )
 
-    def start(self, run_dir: Path, shaping: str) -> None:
-        """Start every node, with a fresh join key. What becomes of them, `watch` tells."""
+    def start(self, run_dir: Path, shaping: str, ground: Ground | None = None) -> None:
+        """Start every node, with a fresh join key. What becomes of them, `watch` tells.
+
+        Args:
+            run_dir: the run's folder.
+            shaping: the back end in use.
+            ground: the namespaces that the nodes are to stand in; None: this process's own.
+        """
         key = secrets.token_hex(32)
         self._forked = True
-        self._order("start", run_dir=str(run_dir.resolve()), key=key, shaping=shaping)
+        fields = None if ground is None else ground.fields()
+        folder = str(run_dir.resolve())
+        self._order("start", run_dir=folder, key=key, shaping=shaping, ground=fields)
 
     def watch(self, cast: Cast, referee: Referee) -> Iterator[dict[str, Any] | None]:
         """Every report until all nodes have ended, and None whenever a moment has passed; obeys

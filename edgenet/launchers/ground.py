@@ -1,0 +1,85 @@
+"""Where the nodes of a run stand when each has a network namespace of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgenet.shaping import calls
+from edgenet.topology.spec import Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """An emulated network, as the fork server is told of it (in JSON)."""
+
+    core: str
+    """Path of the namespace in which the rendezvous listens."""
+    store_host: str
+    """Its address there, which every node reaches by a way that is not shaped."""
+    namespaces: Mapping[str, str]
+    """Path of each node's namespace."""
+    addresses: Mapping[str, str]
+    """Under which each node's links are reached by others."""
+
+    def listener(self, backlog: int) -> socket.socket:
+        """The rendezvous' socket: it belongs to the core, whoever serves it."""
+        with calls.inside(Path(self.core)):
+            return socket.create_server((self.store_host, 0), backlog=backlog)
+
+    def on(self, node: str, body: Callable[[], int]) -> Callable[[], int]:
+        """`body`, to be run by a process that moves into the node's namespace before all else."""
+        return partial(_moved, Path(self.namespaces[node]), body)
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON; `Ground(**fields)` is the way back."""
+        return asdict(self)
+
+
+class Built:
+    """A network that stands, from the launcher's side.
+
+    Args:
+        network: an `edgenet.shaping.network.Network` that was entered.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        nodes = [node.name for node in network.topology.nodes]
+        self.ground = Ground(
+            core=str(network.core),
+            store_host=network.core_address,
+            namespaces={node: str(network.namespace(node)) for node in nodes},
+            addresses={node: network.address(node) for node in nodes},
+        )
+
+    def check(self) -> None:
+        """Raises NodeError when the network has broken down."""
+        self._network.check()
+
+    def counters(self) -> dict[str, dict[str, dict[str, int]]]:
+        """What the kernel has counted so far: {node: {link: {rx_bytes, tx_bytes, ...}}}."""
+        return {node: self._network.counters(node) for node in self.ground.namespaces}
+
+
+@contextmanager
+def built(topology: Topology, back_end: str) -> Iterator[Built]:
+    """An emulated network for the time of a run.
+
+    Raises:
+        ShapingError: this machine cannot make it.
+    """
+    from edgenet.shaping.network import Network  # its netlink is a dependency on Linux only
+
+    with Network(topology, back_end) as network:
+        yield Built(network)
+
+
+def _moved(namespace: Path, body: Callable[[], int]) -> int:
+    calls.enter(namespace)
+    return body()
