@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgenet.data import ShareBatches, describe, evaluate
+from edgenet.data import Dataset, ShareBatches, describe, evaluate
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.models.layers import LayerList, cut
@@ -65,15 +65,30 @@ class NodeBench:
 
     def model(self) -> Stage:
         """The whole model, trained here."""
-        return self._stage(self._build(), first=True)
+        return self.stage(self.layers(), first=True)
 
     def head(self) -> Stage:
         """The layers before the cut."""
-        return self._stage(self._cut()[0], first=True)
+        return self.stage(self._cut()[0], first=True)
 
     def tail(self) -> Stage:
         """The layers after the cut."""
-        return self._stage(self._cut()[1], first=False)
+        return self.stage(self._cut()[1], first=False)
+
+    def layers(self) -> LayerList:
+        """The whole model's layers, initialised by the seed."""
+        return model_of(self._plan.topology, self._dataset)
+
+    def stage(self, layers: nn.Module, *, first: bool = False) -> Stage:
+        """`layers` as a stage of this node."""
+        train = self._train
+        stage = LocalStage(layers, train.optimizer, train.lr, needs_input_error=not first)
+        self._stages.append(stage)
+        return Throttled(stage, self._factor, self._journal)
+
+    def dataset(self) -> Dataset:
+        """The whole dataset."""
+        return self._dataset
 
     def batches(self) -> ShareBatches:
         """This node's share of the training data."""
@@ -95,7 +110,7 @@ class NodeBench:
             journal=self._journal,
             meter=self._meter,
             tester=self._test,
-            keeper=Keeper(keep, tuple(self._build().state_dict())),
+            keeper=Keeper(keep, tuple(self.layers().state_dict())),
         )
 
     def traffic(self) -> None:
@@ -116,23 +131,14 @@ class NodeBench:
             "peak_stash_bytes": sum(stage.peak_stash_bytes for stage in self._stages),
         }
 
-    def _build(self) -> LayerList:
-        return model_of(self._plan.topology, self._dataset)
-
     def _cut(self) -> tuple[LayerList, LayerList]:
         if self._train.cut is None:
             raise ValueError(f"role '{self._seat.role}' needs train.cut")
-        return cut(self._build(), self._train.cut)
-
-    def _stage(self, layers: nn.Module, *, first: bool) -> Stage:
-        train = self._train
-        stage = LocalStage(layers, train.optimizer, train.lr, needs_input_error=not first)
-        self._stages.append(stage)
-        return Throttled(stage, self._factor, self._journal)
+        return cut(self.layers(), self._train.cut)
 
     def _test(self, models: Sequence[State]) -> tuple[float, float]:
         """(mean loss, accuracy) over the test set, dealt out among the models in turn."""
-        model = self._build().eval()
+        model = self.layers().eval()
         state = model.state_dict()
         loss, right, samples = 0.0, 0.0, 0
         for i, tensors in enumerate(models):

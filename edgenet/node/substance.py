@@ -9,7 +9,8 @@ from torch import Tensor
 
 from edgenet.data import DATASETS, Dataset, load, partition, subset
 from edgenet.errors import InputError, TopologyError
-from edgenet.models.layers import MODELS, LayerList, build, cut
+from edgenet.models.layers import LayerList, build, cut
+from edgenet.models.zoo import MODELS
 from edgenet.schemes import Scheme
 from edgenet.topology.spec import Topology
 

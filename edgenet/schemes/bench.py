@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from edgenet.data import Dataset
 from edgenet.links.protocol import Link, LinkGroup
+from edgenet.models.layers import LayerList
 from edgenet.models.stage import Stage
 
 
@@ -80,6 +82,16 @@ class Bench(Protocol):
 
     def tail(self) -> Stage:
         """The layers after `train.cut`."""
+
+    def layers(self) -> LayerList:
+        """The whole model's layers, initialised by the seed, for schemes that take it apart."""
+
+    def stage(self, layers: nn.Module, *, first: bool = False) -> Stage:
+        """`layers` as a stage of this node: with the run's optimizer, slowed down like the device,
+        counted in its memory. `first`: nobody needs the error of its input."""
+
+    def dataset(self) -> Dataset:
+        """The whole dataset, for schemes that deal it out in ways of their own."""
 
     def batches(self) -> Batches:
         """This node's share of the training data."""
