@@ -1,0 +1,59 @@
+"""Pictures as PNG, by matplotlib: one look for all of them.
+
+matplotlib because it is what the field's papers are drawn with, it has every kind of plot that
+edgenet needs, and wheels for ARM boards. It is imported only when a picture is made: it costs half
+a second, and no run needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b6673", "#8a4fb5")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""One for each colour: series can also be told apart in grey."""
+
+_LOOK: Any = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.dpi": 150,
+    "font.size": 9,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+}
+
+
+@contextmanager
+def picture(
+    path: Path, *, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 3.4)
+) -> Iterator[Any]:
+    """Draw on a grid of axes; the file is written when the body ends without an error.
+
+    Args:
+        path: the PNG (or PDF, SVG: by its ending) to write.
+        rows: of axes.
+        columns: of axes.
+        size: (width, height) of one of them in inches.
+
+    Yields:
+        numpy array of axes, shape (rows, columns). Every axis gets a label with its unit.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.rcsetup import cycler
+
+    cycle = cycler(color=COLOURS) + cycler(marker=MARKERS)
+    with matplotlib.rc_context({**_LOOK, "axes.prop_cycle": cycle}):
+        figure = Figure(
+            figsize=(size[0] * columns, size[1] * rows), layout="constrained"
+        )  # not pyplot: no global state, no window system
+        yield figure.subplots(rows, columns, squeeze=False)
+        figure.savefig(path)
