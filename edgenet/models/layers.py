@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import InputError
-from edgenet.models.zoo import MODELS, Shape
+from edgenet.models.parts import Shape
+from edgenet.models.zoo import MODELS
 
 
 class LayerList(nn.Sequential):
