@@ -13,7 +13,7 @@ from edgenet.errors import DONE
 from edgenet.units import format_flops, format_memory
 
 HELP = "list the device profiles"
-_COLUMNS = ("device", "what it is", "cores", "memory", "training speed", "power idle/busy")
+_COLUMNS = ("device", "what it is", "cores", "memory", "training", "matrix", "power")
 _HERE = "as here"
 
 
@@ -29,6 +29,7 @@ def execute(options: argparse.Namespace) -> int:
         print(json.dumps(profiles, indent=2))
         return DONE
     console().print(table(_COLUMNS, map(_row, PROFILES.values())))
+    print("~ derived from other measurements; `--format json` has each number's source")
     return DONE
 
 
@@ -38,6 +39,15 @@ def _row(device: Device) -> tuple[str, ...]:
         device.description,
         _HERE if device.cores is None else str(device.cores),
         _HERE if device.memory_bytes is None else format_memory(device.memory_bytes),
-        _HERE if device.training_flops is None else format_flops(device.training_flops),
-        "unknown" if device.load_w is None else f"{device.idle_w:g} / {device.load_w:g} W",
+        _flops(device, "training_flops"),
+        _flops(device, "matrix_flops"),
+        "unknown" if device.load_w is None else f"{device.idle_w:g}-{device.load_w:g} W",
     )
+
+
+def _flops(device: Device, field: str) -> str:
+    """The speed, after a ~ where it is derived."""
+    flops: float | None = getattr(device, field)
+    if flops is None:
+        return _HERE
+    return ("~" if field in device.derived else "") + format_flops(flops)
