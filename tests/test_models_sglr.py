@@ -32,21 +32,22 @@ def test_resnet_16_has_16_layers_and_the_papers_cut_leaves_9_and_7() -> None:
     assert model.layer_names == ("C1", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "F1")
     head, tail = cut(model, resnet.PAPER_CUT)
     assert (weighted_layers(head), weighted_layers(tail)) == (9, 7)
+    assert round(table(head, GREY)[-1].activation_bytes / 2**20, 3) == 0.024  # sec. 4.4: S(L)
 
 
 def test_table_of_resnet_16_counts_both_ways_through_a_block() -> None:
     rows = {r.name: r for r in table(build("resnet-16-w8", classes=10, shape=GREY, seed=0), GREY)}
     shapes = [rows[name].output_shape for name in ("C1", "B2", "B4", "B6", "B7", "F1")]
-    assert shapes == [(8, 28, 28), (8, 28, 28), (16, 14, 14), (32, 7, 7), (64, 4, 4), (10,)]
-    assert rows["C1"].forward_flops == 2 * 28 * 28 * 8 * 9
-    assert rows["B1"].forward_flops == 2 * 28 * 28 * 8 * (9 * 8 + 9 * 8)
-    assert rows["B3"].forward_flops == 2 * 14 * 14 * 16 * (9 * 8 + 9 * 16 + 8)
-    assert rows["B4"].forward_flops == 2 * 14 * 14 * 16 * (9 * 16 + 9 * 16)
-    assert rows["B7"].forward_flops == 2 * 4 * 4 * 64 * (9 * 32 + 9 * 64 + 32)
+    assert shapes == [(8, 14, 14), (8, 14, 14), (16, 7, 7), (32, 4, 4), (64, 2, 2), (10,)]
+    assert rows["C1"].forward_flops == 2 * 14 * 14 * 8 * 9
+    assert rows["B1"].forward_flops == 2 * 14 * 14 * 8 * (9 * 8 + 9 * 8)
+    assert rows["B3"].forward_flops == 2 * 7 * 7 * 16 * (9 * 8 + 9 * 16 + 8)
+    assert rows["B4"].forward_flops == 2 * 7 * 7 * 16 * (9 * 16 + 9 * 16)
+    assert rows["B7"].forward_flops == 2 * 2 * 2 * 64 * (9 * 32 + 9 * 64 + 32)
     # Weights, then a weight and a bias for each channel that is normalised.
     assert rows["B3"].parameters == 9 * 8 * 16 + 9 * 16 * 16 + 8 * 16 + 3 * 2 * 16
     assert rows["F1"].parameters == 64 * 10 + 10
-    assert rows["B4"].activation_bytes == 4 * 16 * 14 * 14
+    assert rows["B4"].activation_bytes == 4 * 16 * 7 * 7
 
 
 def test_a_block_adds_its_input_to_what_it_computes() -> None:

@@ -5,8 +5,9 @@ learning", sec. 4.1: "a Resnet16 architecture where the first 9 layers are store
 client devices and the last 7 layers are stored on the server". The paper does not draw it. Read
 here: He et al. 2016's basic blocks, [2, 2, 2, 1] of them, between a convolution and a fully
 connected layer: 1 + 7 x 2 + 1 = 16 weighted layers, and the cut behind the stem and 4 blocks has
-9 | 7 of them. As in He et al., sec. 4.2 (small images), the stem is 3x3 with stride 1 and has no
-pooling. Layers: C1, B1 .. B7, F1; the paper's cut is B4.
+9 | 7 of them. The stem is 3x3, as for He et al.'s small images (sec. 4.2), with stride 2: smashed
+data are then 128 x 7 x 7 float32, 25 088 bytes, and .024 MB is the S(L) that the paper computes with
+(sec. 4.4). Layers: C1, B1 .. B7, F1; the paper's cut is B4.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def resnet(width: int) -> Maker:
     """ResNet-16 whose stem has `width` channels (He et al.: 64), its last block 8 x `width`."""
 
     def layers(shape: Shape, classes: int) -> Layers:
-        stem = Convolution(shape[0], width, 3, padding=1, bias=False)
+        stem = Convolution(shape[0], width, 3, stride=2, padding=1, bias=False)
         found = Layers(C1=layer(conv=stem, norm=nn.BatchNorm2d(width), relu=nn.ReLU()))
         inputs, number = width, 0
         for stage, blocks in enumerate(_BLOCKS):
