@@ -27,11 +27,6 @@ TRAIN = f"""\
   lr: 0.1
 """
 
-CROWDED = """\
-faults: {heartbeat: 5 s, silence: 2 min, join: 2 min}
-"""
-"""With hundreds of processes on a core, a healthy one may not get to speak for many seconds."""
-
 
 def main() -> None:
     """Run the sizes asked for; the figures of the first stand on top."""
@@ -39,14 +34,14 @@ def main() -> None:
     figures = measure(20 if given.quick else 100)
     figures["cores"] = len(os.sched_getaffinity(0))
     if given.full:
-        figures |= {f"{key}_500": value for key, value in measure(500, CROWDED).items()}
+        figures |= {f"{key}_500": value for key, value in measure(500).items()}
     say(figures, given.format)
 
 
-def measure(learners: int, more: str = "") -> Figures:
-    """One run with so many learners; `more` is put below the topology."""
+def measure(learners: int) -> Figures:
+    """One run with so many learners."""
     memory = Memory()
-    topology = star(f"scale-{learners}", learners, TRAIN) + more
+    topology = star(f"scale-{learners}", learners, TRAIN)
     run = run_edgenet(topology, watch=memory.watch, timeout_s=1800)
     return {
         "learners": learners,

@@ -193,3 +193,13 @@ def test_missing_data_is_named_with_its_folder(
     with pytest.raises(InputError, match="EDGENET_DATA") as caught:
         plan(BASE.replace("name: digits", "name: mnist"))
     assert str(tmp_path) in str(caught.value)
+
+
+def test_another_scheme_by_set_leaves_the_keys_of_the_first_behind() -> None:
+    text = BASE.replace("fedavg", "fedprox").replace("rounds: 2", "rounds: 2\n  mu_prox: 0.3")
+    text += "place: {server: server, learner: learner}\n"
+    other = resolve(loads(text, "plan.yaml", ["train.scheme=psl", "train.cut=F1"]))
+    assert dict(other.topology.train.options) == {}
+    assert dict(other.topology.place) == {"server": ("server",)}
+    with pytest.raises(TopologyError, match="no key 'mu_prox' under scheme 'fedavg'"):
+        resolve(loads(text, "plan.yaml", ["train.scheme=fedavg", "train.mu_prox=1"]))

@@ -7,7 +7,7 @@ import difflib
 from typing import Any, get_type_hints
 
 from edgenet.errors import TopologyError
-from edgenet.schemes import Scheme
+from edgenet.schemes import SCHEMES, Scheme
 from edgenet.topology.spec import Topology, Train
 
 _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
@@ -38,6 +38,40 @@ def scheme_options(topology: Topology, scheme: Scheme) -> Any:
     except ValueError as error:
         key = str(error).partition(" ")[0]  # by convention the sentence starts with it
         raise TopologyError(f"{topology.where(f'train.{key}')}: train.{error}") from None
+
+
+def without_foreign(topology: Topology, scheme: Scheme) -> Topology:
+    """The topology without keys, and places of roles, that belong to other schemes only.
+
+    A file describes a network and one scheme; whoever runs another scheme on it by `--set
+    train.scheme=...` must not have to remove the keys of the first. Where the file itself names
+    the scheme, a key of another one is a mistake, and stays to be refused.
+    """
+    train = topology.train
+    if "train.scheme" not in topology.settings:
+        return topology
+    own = {field.name for field in dataclasses.fields(scheme.options)} if scheme.options else set()
+    foreign = {
+        field.name
+        for other in SCHEMES.values()
+        if other.options is not None
+        for field in dataclasses.fields(other.options)
+    } - own
+    set_here = {path for path in topology.settings if path != "train.scheme"}
+    kept = {
+        key: value
+        for key, value in train.options.items()
+        if key not in foreign or f"train.{key}" in set_here
+    }
+    roles = {role.name for role in scheme.roles}
+    place = {
+        role: nodes
+        for role, nodes in topology.place.items()
+        if role in roles or f"place.{role}" in set_here
+    }
+    return dataclasses.replace(
+        topology, train=dataclasses.replace(train, options=kept), place=place
+    )
 
 
 def _typed(where: str, key: str, value: Any, kind: type) -> Any:

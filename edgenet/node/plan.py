@@ -10,7 +10,7 @@ from typing import Any
 
 from edgenet import channels
 from edgenet.errors import TopologyError
-from edgenet.node.options import scheme_options
+from edgenet.node.options import scheme_options, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.substance import check_substance
 from edgenet.schemes import SCHEMES, Role, Scheme
@@ -82,6 +82,7 @@ def resolve(topology: Topology) -> Plan:
         where, choices = topology.where("train.scheme"), ", ".join(SCHEMES)
         raise TopologyError(f"{where}: unknown scheme '{name}'; schemes are {choices}")
     scheme = SCHEMES[name]
+    topology = without_foreign(topology, scheme)
     options = scheme_options(topology, scheme)
     seats = _seats(topology, scheme)
     channels.check(topology)

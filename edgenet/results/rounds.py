@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from pathlib import Path
 from typing import Any
 
 from edgenet.results.ledger import Volume
@@ -38,6 +39,8 @@ COLUMNS = (
     "overhead_bytes",
     "faults",
 )
+
+_WHOLE = ("round", "active", "payload_bytes", "overhead_bytes", "faults")
 
 
 def round_table(tally: Tally) -> list[dict[str, Any]]:
@@ -98,6 +101,26 @@ def rounds_csv(table: list[dict[str, Any]]) -> str:
     for row in table:
         writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue()
+
+
+def read_rounds(path: Path) -> list[dict[str, Any]]:
+    """The table in a file that `rounds_csv` wrote: numbers, None where a cell is empty; the
+    scheme's own columns that hold words stay text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {key: _value(key, cell) for key, cell in row.items()} for row in csv.DictReader(file)
+        ]
+
+
+def _value(key: str, cell: str) -> Any:
+    if not cell:
+        return None
+    if key in _WHOLE:
+        return int(cell)
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def _cell(value: Any) -> Any:

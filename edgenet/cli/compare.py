@@ -1,0 +1,242 @@
+"""Run several schemes, one after another, on the same network, and set them side by side.
+
+Everything is checked before the first run starts. What was run before into the same --out is not
+run again, so an interrupted comparison goes on where it stopped, and further schemes or seeds join
+it. A run that fails is told, and the others go on.
+
+  edgenet compare T --schemes fedavg,psl,sglr:phi=0.5:alpha=1 --seeds 3 --out DIR
+
+DIR then holds runs/, compare.csv (one line a run), compare.md, compare.tex (booktabs), curves.png
+(accuracy against time, bytes and joules), pareto.png, and compare.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from edgenet.cli import arguments
+from edgenet.cli.run import Ended, say
+from edgenet.cli.show import read
+from edgenet.cli.tables import console, table
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
+from edgenet.launchers.local import Local, Request
+from edgenet.results.compare import COLUMNS, Comparison, Trial, default_target, trial
+from edgenet.results.compare_plots import draw
+from edgenet.results.compare_tables import cells, latex, markdown, notes, runs_csv
+from edgenet.results.rounds import read_rounds
+from edgenet.results.rundir import SCHEMA_VERSION, RunDir, replacing, runs, write_json
+
+HELP = "run several schemes on one network and print one table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    arguments.add_topology(parser)
+    parser.add_argument(
+        "--schemes",
+        required=True,
+        metavar="A,B:KEY=VALUE,...",
+        help="what to compare; keys of train: may be changed for one of them, with ':' between",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run each with N seeds, counted up from the topology's (default: 1)",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="ACCURACY",
+        help="tell the cost of reaching this test accuracy, a fraction (default: nine tenths of "
+        "the best final one)",
+    )
+    parser.add_argument("--launcher", choices=("local", "namespaces"), help="as in edgenet run")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare"),
+        metavar="DIR",
+        help="where everything goes, and where earlier runs are found (default: compare)",
+    )
+    arguments.add_format(parser, "the object of compare.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run that is wanted."""
+
+    scheme: str
+    """As asked: 'sglr:phi=0.5'."""
+    seed: int
+    overrides: tuple[str, ...]
+    """For `edgenet run`."""
+    topology: str
+    """The resolved topology's text: what a run is known again by."""
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Check, run what is missing, write and print."""
+    schemes, points, about = _wanted(options)
+    done: dict[Point, RunDir] = {}
+    failed: list[str] = []
+    for number, point in enumerate(points, 1):
+        what = f"{number}/{len(points)} {point.scheme}, seed {point.seed}"
+        run = _earlier(options.out / "runs", point)
+        if run is not None:
+            say(f"{what}: done before, {run.path}")
+            done[point] = run
+            continue
+        say(f"{what} ...")
+        outcome = Local(say=say).run(_request(options, point))
+        if outcome.exit_code == INTERRUPTED:
+            _finish(options, schemes, done, about)
+            raise Ended(f"interrupted; the same command goes on at {what}", INTERRUPTED)
+        if outcome.exit_code == DONE:
+            done[point] = outcome.run
+        else:
+            say(f"{what} failed: {outcome.error}")
+            failed.append(what)
+    _finish(options, schemes, done, about)
+    if failed:
+        raise Ended(f"{len(failed)} of {len(points)} runs failed: {'; '.join(failed)}", NODE_FAILED)
+    return DONE
+
+
+def _wanted(options: argparse.Namespace) -> tuple[tuple[str, ...], list[Point], dict[str, Any]]:
+    """The schemes as asked, every run, and what the table needs besides; nothing was started.
+
+    Raises:
+        InputError: something about one of them cannot be.
+    """
+    from edgenet.node.plan import resolve  # brings torch
+    from edgenet.node.substance import dataset_of
+    from edgenet.topology import dump, load
+
+    if options.seeds < 1:
+        raise InputError(f"--seeds is {options.seeds}; it must be 1 or more")
+    if options.target is not None and not 0 < options.target <= 1:
+        raise InputError(f"--target is {options.target:g}; it must be a fraction above 0, up to 1")
+    schemes = tuple(dict.fromkeys(each for each in options.schemes.split(",") if each))
+    if not schemes:
+        raise InputError("--schemes names none; write for instance --schemes fedavg,psl")
+    common = arguments.overrides(options)
+    first = load(options.topology, common).seed
+    points = []
+    for scheme in schemes:
+        for seed in range(first, first + options.seeds):
+            changes = (*common, *_changes(scheme), f"seed={seed}")
+            plan = resolve(load(options.topology, changes))
+            points.append(
+                Point(scheme=scheme, seed=seed, overrides=changes, topology=dump(plan.topology))
+            )
+    labels = dataset_of(plan.topology).test_y
+    return (
+        schemes,
+        points,
+        {
+            "topology": plan.topology.name,
+            "baseline": labels.bincount().max().item() / len(labels),
+        },
+    )
+
+
+def _changes(scheme: str) -> Iterator[str]:
+    """'sglr:phi=0.5' -> train.scheme=sglr, train.phi=0.5."""
+    name, *changes = scheme.split(":")
+    yield f"train.scheme={name}"
+    for change in changes:
+        if "=" not in change:
+            raise InputError(
+                f"--schemes {scheme}: '{change}' is not KEY=VALUE; write for instance "
+                "sglr:phi=0.5:alpha=1"
+            )
+        yield f"train.{change}"
+
+
+def _request(options: argparse.Namespace, point: Point) -> Request:
+    return Request(
+        path=options.topology,
+        overrides=point.overrides,
+        out=options.out / "runs",
+        launcher=options.launcher,
+    )
+
+
+def _earlier(folder: Path, point: Point) -> RunDir | None:
+    """The newest run in `folder` that is what `point` asks for, and ended well."""
+    for run in reversed(runs(folder)):
+        same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
+        if same and run.run().get("exit_code") == DONE:
+            return run
+    return None
+
+
+def _finish(
+    options: argparse.Namespace,
+    schemes: Sequence[str],
+    done: dict[Point, RunDir],
+    about: dict[str, Any],
+) -> None:
+    """Write and print the comparison of the runs that are there."""
+    trials = tuple(_trial(point, run) for point, run in done.items())
+    target = default_target(trials) if options.target is None else options.target
+    comparison = Comparison(schemes=tuple(schemes), trials=trials, target=target, **about)
+    if not trials:
+        return
+    value = _write(comparison, options.out)
+    if options.format == "json":
+        print(json.dumps(value, indent=2))
+        return
+    out = console()
+    rows = cells(comparison, lambda cell: f"[bold]{cell}[/bold]", "+-")
+    rows = [[escape(name), *rest] for name, *rest in rows]
+    out.print(table(("scheme", *(column.title for column in COLUMNS)), rows))
+    for line in (*notes(comparison), f"results: {options.out}"):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _trial(point: Point, run: RunDir) -> Trial:
+    return trial(point.scheme, str(run.path), read(run), read_rounds(run.rounds))
+
+
+def _write(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    """Every file of the comparison; returns compare.json's object."""
+    files = {
+        "compare.md": markdown(comparison),
+        "compare.tex": latex(comparison),
+        "compare.csv": runs_csv(comparison),
+    }
+    for name, text in files.items():
+        with replacing(folder / name) as file:
+            file.write(text)
+    draw(comparison, folder)
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "topology": comparison.topology,
+        "target": comparison.target,
+        "baseline": comparison.baseline,
+        "schemes": {scheme: _figures(comparison, scheme) for scheme in comparison.schemes},
+    }
+    write_json(folder / "compare.json", value)
+    return value
+
+
+def _figures(comparison: Comparison, scheme: str) -> dict[str, Any]:
+    figures: dict[str, Any] = {"runs": comparison.count(scheme)}
+    for column in COLUMNS:
+        spread = comparison.spread(scheme, column)
+        figures[column.key] = (
+            None
+            if spread is None
+            else {"mean": spread.mean, "deviation": spread.deviation, "values": spread.values}
+        )
+    return figures

@@ -1,0 +1,100 @@
+"""The table of a comparison, as CSV (every run), Markdown, LaTeX (booktabs) and for terminals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from edgenet.results.compare import COLUMNS, Column, Comparison
+from edgenet.results.text import MISSING
+
+Emphasis = Callable[[str], str]
+
+_LATEX = str.maketrans({c: f"\\{c}" for c in "%&_#$"} | {"{": r"\{", "}": r"\}"})
+
+
+def cells(of: Comparison, emphasis: Emphasis, plus_minus: str) -> list[list[str]]:
+    """One row a scheme: its name, then a text for each column; the best mean emphasised. Last the
+    accuracy of naming the commonest class, where it is known."""
+    rows = [
+        [scheme, *(_cell(of, scheme, column, emphasis, plus_minus) for column in COLUMNS)]
+        for scheme in of.schemes
+        if of.count(scheme)
+    ]
+    if of.baseline is not None:
+        rest = [MISSING] * (len(COLUMNS) - 1)
+        rows.append(["(commonest class)", f"{100 * of.baseline:.1f}", *rest])
+    return rows
+
+
+def _cell(of: Comparison, scheme: str, column: Column, emphasis: Emphasis, plus_minus: str) -> str:
+    spread = of.spread(scheme, column)
+    if spread is None:
+        return MISSING
+    shown = f"{spread.mean * column.scale:.{column.digits}f}"
+    if len(spread.values) > 1:
+        shown += f" {plus_minus} {spread.deviation * column.scale:.{column.digits}f}"
+    if len(spread.values) < of.count(scheme):
+        shown += f" ({len(spread.values)} of {of.count(scheme)})"
+    return emphasis(shown) if spread.mean == of.best(column) else shown
+
+
+def notes(of: Comparison) -> list[str]:
+    """What a reader has to know, as sentences."""
+    seeds = sorted({t.seed for t in of.trials})
+    told = [
+        f"Topology {of.topology}; seeds {', '.join(map(str, seeds))}; mean and sample standard "
+        "deviation; the best mean of each column stands out."
+    ]
+    if of.target is not None:
+        told.append(
+            f"'To target' is the cost up to the first round with {100 * of.target:.1f} % accuracy, "
+            "without the time of evaluation."
+        )
+    told.append(
+        "Energy and CO2 are modelled (edgenet.meters.energy); memory is the largest node's."
+    )
+    return told
+
+
+def markdown(of: Comparison) -> str:
+    """A table and its notes."""
+    rows = [["scheme", *(c.title for c in COLUMNS)], ["---"] * (len(COLUMNS) + 1)]
+    rows += cells(of, lambda cell: f"**{cell}**", "+-")
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *notes(of), ""])
+
+
+def latex(of: Comparison) -> str:
+    """A table for `booktabs`, with its notes as a comment."""
+    rows = [[_escape(cell) for cell in row] for row in cells(of, lambda cell: f"\0{cell}", "+-")]
+    body = [_row([_bold(cell) for cell in row]) for row in rows]
+    head = _row(["scheme", *(_escape(c.title) for c in COLUMNS)])
+    frame = [r"\begin{tabular}{l" + "r" * len(COLUMNS) + "}", r"\toprule", head, r"\midrule"]
+    comments = [f"% {note}" for note in notes(of)]
+    return "\n".join([*comments, *frame, *body, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _escape(cell: str) -> str:
+    return cell.translate(_LATEX).replace("+-", r"$\pm$").replace("CO2", r"CO\textsubscript{2}")
+
+
+def _bold(cell: str) -> str:
+    return rf"\textbf{{{cell[1:]}}}" if cell.startswith("\0") else cell
+
+
+def _row(cells_: Sequence[str]) -> str:
+    return " & ".join(cells_) + r" \\"
+
+
+def runs_csv(of: Comparison) -> str:
+    """One line a run, unscaled SI figures; the folder of each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scheme", "seed", *(column.key for column in COLUMNS), "folder"])
+    for each in of.trials:
+        values = [column.of(each, of.target) for column in COLUMNS]
+        shown = ["" if value is None else value for value in values]
+        writer.writerow([each.scheme, each.seed, *shown, each.folder])
+    return text.getvalue()
