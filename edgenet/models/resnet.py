@@ -6,8 +6,8 @@ client devices and the last 7 layers are stored on the server". The paper does n
 here: He et al. 2016's basic blocks, [2, 2, 2, 1] of them, between a convolution and a fully
 connected layer: 1 + 7 x 2 + 1 = 16 weighted layers, and the cut behind the stem and 4 blocks has
 9 | 7 of them. The stem is 3x3, as for He et al.'s small images (sec. 4.2), with stride 2: smashed
-data are then 128 x 7 x 7 float32, 25 088 bytes, and .024 MB is the S(L) that the paper computes with
-(sec. 4.4). Layers: C1, B1 .. B7, F1; the paper's cut is B4.
+data are then 128 x 7 x 7 float32, 25 088 bytes, and the paper computes with S(L) = .024 MB (sec.
+4.4). Layers: C1, B1 .. B7, F1; the paper's cut is B4.
 """
 
 from __future__ import annotations
