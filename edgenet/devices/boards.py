@@ -126,7 +126,8 @@ _DEVICES = (
     ),
     _device(
         ("pi1", "Raspberry Pi 1 B, ARM1176, 1 core, 700 MHz, 512 MB"),
-        (1, 512), 0.267 * 700 / 900, 598.66 * 1.2 / 0.9 * 2 * 1.47 / (0.267 * 700 / 900), (2.1, 2.4),
+        (1, 512), 0.267 * 700 / 900,
+        598.66 * 1.2 / 0.9 * 2 * 1.47 / (0.267 * 700 / 900), (2.1, 2.4),
         "HPL 0.267 GFLOPS at 900 MHz scaled to 700 MHz [madavi]; network: none published, the same "
         "part of the matrix rate as on the Pi 2; power [forum]",
         "matrix_flops",
