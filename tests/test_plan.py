@@ -90,7 +90,8 @@ MISTAKES = {
     "scheme": (
         "scheme: fedavg",
         "scheme: fedavgg",
-        "plan.yaml:8: unknown scheme 'fedavgg'; schemes are centralized, fedavg, fedprox, psl",
+        "plan.yaml:8: unknown scheme 'fedavgg'; schemes are centralized, fedavg, fedprox, "
+        "ssl, psl, sfl, slr, sgl, sglr",
     ),
     "model": (
         "model: two-nn",

@@ -71,18 +71,19 @@ class NodeBench:
         """The layers before the cut."""
         return self.stage(self._cut()[0], first=True)
 
-    def tail(self) -> Stage:
+    def tail(self, *, lr_factor: float = 1.0) -> Stage:
         """The layers after the cut."""
-        return self.stage(self._cut()[1], first=False)
+        return self.stage(self._cut()[1], lr_factor=lr_factor)
 
     def layers(self) -> LayerList:
         """The whole model's layers, initialised by the seed."""
         return model_of(self._plan.topology, self._dataset)
 
-    def stage(self, layers: nn.Module, *, first: bool = False) -> Stage:
+    def stage(self, layers: nn.Module, *, first: bool = False, lr_factor: float = 1.0) -> Stage:
         """`layers` as a stage of this node."""
         train = self._train
-        stage = LocalStage(layers, train.optimizer, train.lr, needs_input_error=not first)
+        lr = train.lr * lr_factor
+        stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
         return Throttled(stage, self._factor, self._journal)
 

@@ -36,8 +36,13 @@ def scheme_options(topology: Topology, scheme: Scheme) -> Any:
     try:
         return scheme.options(**values)
     except ValueError as error:
-        key = str(error).partition(" ")[0]  # by convention the sentence starts with it
-        raise TopologyError(f"{topology.where(f'train.{key}')}: train.{error}") from None
+        raise at_key(topology, error) from None
+
+
+def at_key(topology: Topology, error: ValueError) -> TopologyError:
+    """What a scheme refuses, with its place: by convention the sentence starts with the key."""
+    key = str(error).partition(" ")[0]
+    return TopologyError(f"{topology.where(f'train.{key}')}: train.{error}")
 
 
 def without_foreign(topology: Topology, scheme: Scheme) -> Topology:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgenet import channels
+from edgenet.data import Dataset
 from edgenet.errors import TopologyError
-from edgenet.node.options import scheme_options, without_foreign
+from edgenet.node.options import at_key, scheme_options, without_foreign
 from edgenet.node.placement import place
-from edgenet.node.substance import check_substance
+from edgenet.node.substance import check_substance, shares_of
 from edgenet.schemes import SCHEMES, Role, Scheme
 from edgenet.topology import dump
 from edgenet.topology.graph import route
@@ -90,6 +91,7 @@ def resolve(topology: Topology) -> Plan:
         for peer, _ in seat.peers:
             _channel(topology, seat.name, peer)
     dataset, model = check_substance(topology, scheme, count_shares(seats))
+    _check_shares(topology, scheme, options, seats, dataset)
     return Plan(
         topology=topology,
         scheme=scheme,
@@ -104,6 +106,20 @@ def resolve(topology: Topology) -> Plan:
 def count_shares(seats: Sequence[Seat]) -> int:
     """Into how many shares the training data is dealt."""
     return sum(seat.share is not None for seat in seats)
+
+
+def _check_shares(
+    topology: Topology, scheme: Scheme, options: Any, seats: Sequence[Seat], dataset: Dataset
+) -> None:
+    """Ask the scheme whether it can work with the shares as they are dealt."""
+    if scheme.check is None:
+        return
+    dealt = shares_of(topology, dataset, count_shares(seats))
+    samples = {seat.name: len(dealt[seat.share]) for seat in seats if seat.share is not None}
+    try:
+        scheme.check(options, samples, topology.train.batch)
+    except ValueError as error:
+        raise at_key(topology, error) from None
 
 
 def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:

@@ -78,6 +78,9 @@ class NodeRounds:
         self._journal, self._meter = journal, meter
         self._tester, self._keeper = tester, keeper
 
+    def __len__(self) -> int:
+        return self._total
+
     def __iter__(self) -> Iterator[int]:
         for number in range(1, self._total + 1):
             self.enter(number)

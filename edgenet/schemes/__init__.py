@@ -3,9 +3,11 @@
 from edgenet.schemes.bench import Role, Scheme
 from edgenet.schemes.centralized import CENTRALIZED
 from edgenet.schemes.federated import FEDAVG, FEDPROX
-from edgenet.schemes.split import PSL
+from edgenet.schemes.split import SPLIT
 
-SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (CENTRALIZED, FEDAVG, FEDPROX, PSL)}
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme for scheme in (CENTRALIZED, FEDAVG, FEDPROX, *SPLIT)
+}
 """Every scheme by the name that `train.scheme` takes."""
 
 __all__ = ["SCHEMES", "Role", "Scheme"]

@@ -6,7 +6,7 @@ the node's bench (its links, its part of the model, its data) and calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,9 @@ class Batches(Protocol):
 
 class Rounds(Protocol):
     """The rounds of a run. Iterating sets the round that everything is metered under."""
+
+    def __len__(self) -> int:
+        """`train.rounds`."""
 
     def __iter__(self) -> Iterator[int]:
         """1, 2, ... up to `train.rounds`."""
@@ -80,15 +83,16 @@ class Bench(Protocol):
     def head(self) -> Stage:
         """The layers before `train.cut`."""
 
-    def tail(self) -> Stage:
-        """The layers after `train.cut`."""
+    def tail(self, *, lr_factor: float = 1.0) -> Stage:
+        """The layers after `train.cut`, learning at `lr_factor` times `train.lr`."""
 
     def layers(self) -> LayerList:
         """The whole model's layers, initialised by the seed, for schemes that take it apart."""
 
-    def stage(self, layers: nn.Module, *, first: bool = False) -> Stage:
-        """`layers` as a stage of this node: with the run's optimizer, slowed down like the device,
-        counted in its memory. `first`: nobody needs the error of its input."""
+    def stage(self, layers: nn.Module, *, first: bool = False, lr_factor: float = 1.0) -> Stage:
+        """`layers` as a stage of this node: with the run's optimizer at `lr_factor` times
+        `train.lr`, slowed down like the device, counted in its memory. `first`: nobody needs the
+        error of its input."""
 
     def dataset(self) -> Dataset:
         """The whole dataset, for schemes that deal it out in ways of their own."""
@@ -131,3 +135,6 @@ class Scheme:
     ValueError that it raises starts with the name of the key."""
     cuts: bool = False
     """It needs `train.cut`."""
+    check: Callable[[Any, Mapping[str, int], int], None] | None = None
+    """Called before a run with the options, {node that trains: samples} and `train.batch`. A
+    ValueError that it raises starts with the name of the key under `train:`."""
