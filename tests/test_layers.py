@@ -69,7 +69,7 @@ LONG_METHOD = "class A:\n    async def f(self):\n" + "        x = 1\n" * FUNCTIO
         ("edgenet/results/a.py", "from edgenet.schemes import fedavg", "may not import"),
         ("edgenet/topology/a.py", "import torch", "topology must not import torch"),
         ("edgenet/meters/a.py", "def f():\n    from torch import nn", "meters must not import"),
-        ("edgenet/devices.py", "import torchvision.transforms", "devices must not import torch"),
+        ("edgenet/devices/a.py", "import torchvision.transforms", "devices must not import torch"),
         ("edgenet/results/a.py", "def f():\n    import torch", "results must not import torch"),
         ("edgenet/results/tensorboard.py", "import torch.utils", "results must not import torch"),
         ("edgenet/links/a.py", "import torch.distributed as d", "belongs in edgenet.links.gloo"),
