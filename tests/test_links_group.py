@@ -97,6 +97,19 @@ def test_a_broadcast_reaches_all_and_is_encoded_once(star: Stars) -> None:
     assert hub.group.broadcast("x", to=["p3", "p1", "nobody"]) == ("p1", "p3")
 
 
+def test_copies_of_a_broadcast_on_one_medium_are_counted(star: Stars, tmp_path: Path) -> None:
+    hub = star(media={"p0": "cell", "p1": "cell", "p2": "cell"})
+    hub.group.broadcast(torch.zeros(100), kind=Kind.GRADIENT)
+    hub.group.broadcast(torch.zeros(10), kind=Kind.GRADIENT, to=["p2", "p3"])
+    hub.group.send("p0", torch.zeros(7))
+    hub.shared.meter.write(hub.shared.journal)
+    hub.shared.journal.flush()
+    lines = (tmp_path / "hub.jsonl").read_text().splitlines()
+    counted = [event for event in map(json.loads, lines) if event["e"] == "bytes"]
+    copied = {e["peer"]: e["copied_payload"] for e in counted if "copied_payload" in e}
+    assert copied == {"p1": 400, "p2": 400}
+
+
 def test_gather_answers_in_file_order_whoever_was_first(star: Stars) -> None:
     hub = star()
     for name in ("p3", "p0", "p2", "p1"):

@@ -99,7 +99,9 @@ def _cost(summary: Mapping[str, Any]) -> str:
     bytes_ = summary["bytes"]
     sent = f"{text.amount(bytes_['payload'])} payload + {text.amount(bytes_['overhead'])} overhead"
     each = f"{text.seconds(summary['round_s'])} a round"
-    return f"{text.seconds(summary['wall_s'])} in all, {each}, {sent} sent"
+    copies = bytes_["total"] - bytes_.get("on_air", bytes_)["total"]
+    apart = f" (of it {text.amount(copies)} copies of broadcasts)" if copies else ""
+    return f"{text.seconds(summary['wall_s'])} in all, {each}, {sent} sent{apart}"
 
 
 def _row(name: str, node: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from edgenet.errors import (
@@ -16,7 +17,9 @@ from edgenet.errors import (
     ProtocolError,
     QuorumLost,
 )
+from edgenet.links.codec import Packet
 from edgenet.links.link import WireLink
+from edgenet.links.meter import Count
 from edgenet.links.protocol import Item, Kind
 from edgenet.links.shared import Shared
 
@@ -38,6 +41,9 @@ class Group:
         quorum: least members that must be left: a fraction in (0, 1] of `order`, rounded up, or a
             count above 1.
         newcomers: gives the links that peers among the given names have opened since.
+        media: peer -> the shared medium behind which it is, if it is. Whoever sends by radio
+            reaches all of a medium's members at once, so that of a broadcast to them all copies
+            but one are counted as such.
     """
 
     def __init__(
@@ -49,10 +55,11 @@ class Group:
         *,
         quorum: float = 1.0,
         newcomers: Newcomers | None = None,
+        media: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._node, self._order, self._shared = node, tuple(order), shared
         self._least = least_members(quorum, len(order))
-        self._newcomers = newcomers
+        self._newcomers, self._media = newcomers, media
         self._links: dict[str, WireLink] = {}
         self._alive: set[str] = set()
         self._why: dict[str, str] = {}
@@ -108,7 +115,9 @@ class Group:
             except _GONE as error:
                 self._drop(link, error)
         self._check_quorum()
-        return tuple(name for name in self._order if name in reached)
+        sent_to = tuple(name for name in self._order if name in reached)
+        self._count_copies(packet, sent_to)
+        return sent_to
 
     def gather(
         self, of: Iterable[str] | None = None, *, deadline_s: float | None = None
@@ -161,6 +170,18 @@ class Group:
     def _members(self, named: Iterable[str] | None) -> list[WireLink]:
         wanted = self._alive if named is None else self._alive & set(named)
         return [self._links[name] for name in self._order if name in wanted]
+
+    def _count_copies(self, packet: Packet, sent_to: Sequence[str]) -> None:
+        """Of a packet that went to several members of one medium, all but the first."""
+        header, heard = packet.header, set()
+        overhead = header.total_bytes - header.payload_bytes
+        copy = Count(copied_payload=header.payload_bytes, copied_overhead=overhead)
+        for name in sent_to:
+            medium = self._media.get(name)
+            if medium in heard:
+                self._shared.meter.add(name, "out", header.kind, header.round, copy)
+            elif medium is not None:
+                heard.add(medium)
 
     def _take_in(self, link: WireLink) -> None:
         self._links[link.peer] = link

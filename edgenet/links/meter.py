@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,6 +21,16 @@ class Count:
     """Bytes of headers, descriptors, padding, handshakes and heartbeats. What gloo (48 bytes a
     frame) and TCP/IP (52 a packet) put around them is only seen at the interface."""
     messages: int = 0
+    copied_payload: int = 0
+    """Part of `payload` that had crossed the same medium already, to another peer: sockets have no
+    broadcast. A radio would have sent it once."""
+    copied_overhead: int = 0
+    """Part of `overhead`, likewise."""
+
+    def add(self, other: Count) -> None:
+        """Grow by `other`."""
+        for each in dataclasses.fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 class Meter:
@@ -33,10 +44,7 @@ class Meter:
     def add(self, peer: str, direction: str, kind: Kind, round_: int, count: Count) -> None:
         """Count something that crossed; `direction` is 'out' or 'in'."""
         with self._lock:
-            sum_ = self._counts[round_, peer, direction, kind]
-            sum_.payload += count.payload
-            sum_.overhead += count.overhead
-            sum_.messages += count.messages
+            self._counts[round_, peer, direction, kind].add(count)
             self._totals[peer, direction] += count.payload + count.overhead
 
     def write(self, journal: Journal) -> None:
@@ -47,16 +55,10 @@ class Meter:
         for (round_, peer, direction, kind), count in sorted(
             counts.items(), key=lambda entry: (*entry[0][:3], entry[0][3].value)
         ):
-            journal.event(
-                "bytes",
-                r=round_,
-                peer=peer,
-                dir=direction,
-                k=kind.value,
-                payload=count.payload,
-                overhead=count.overhead,
-                messages=count.messages,
-            )
+            found = dataclasses.asdict(count)
+            if not count.copied_payload + count.copied_overhead:
+                del found["copied_payload"], found["copied_overhead"]
+            journal.event("bytes", r=round_, peer=peer, dir=direction, k=kind.value, **found)
 
     def totals(self) -> dict[tuple[str, str], int]:
         """Bytes since the start by (peer, 'out' or 'in'), for a live view."""

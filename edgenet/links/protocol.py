@@ -89,7 +89,10 @@ class LinkGroup(Protocol):
     def broadcast(
         self, *items: Item, kind: Kind = Kind.CONTROL, to: Iterable[str] | None = None
     ) -> tuple[str, ...]:
-        """Encode once and send to all living members (or those named); returns who it went to."""
+        """Encode once and send to all living members (or those named); returns who it went to.
+
+        A radio's members would all hear one transmission. Sockets cannot do that, so each member
+        gets its copy; what a broadcast would have saved is counted apart (`on_air`)."""
 
     def gather(
         self, of: Iterable[str] | None = None, *, deadline_s: float | None = None

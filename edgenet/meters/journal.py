@@ -13,7 +13,8 @@ the node was in, 0 before the first). The events that the code writes, and their
 | `share` | samples, labels (samples of each label): the data that the node trains on |
 | `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
-| `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up |
+| `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up. \
+copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved |
 | `traffic` | peer, out, in: bytes that crossed the link since it stands, about once a second |
 | `doing` | k (kinds of the spans that are open now), about once a second |
 | `fault` | peer, what (lost, silent, late, refused), why |

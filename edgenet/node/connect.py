@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from edgenet.errors import LinkError
@@ -78,6 +78,12 @@ def _ring_bytes(plan: Plan, seat: Seat) -> int:
     return min(_NODE_RING_BYTES, _RUN_RING_BYTES * len(seat.peers) // max(1, ends))
 
 
+def _media(plan: Plan, node: str, peers: Sequence[str]) -> dict[str, str]:
+    """Which shared medium each of the peers hears `node` over, where there is one."""
+    media = {peer: plan.medium(node, peer) for peer in peers}
+    return {peer: medium for peer, medium in media.items() if medium is not None}
+
+
 def make_groups(
     plan: Plan,
     seat: Seat,
@@ -97,6 +103,7 @@ def make_groups(
             shared,
             quorum=plan.topology.faults.quorum if plan.role(role).many else 1.0,
             newcomers=endpoint.newcomers if endpoint else None,
+            media=_media(plan, seat.name, names),
         )
         for name in names:
             error = found[name]

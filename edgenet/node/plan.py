@@ -15,6 +15,7 @@ from edgenet.node.options import at_key, scheme_options, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.substance import check_substance, shares_of
 from edgenet.schemes import SCHEMES, Role, Scheme
+from edgenet.shaping.lanes import pool_of
 from edgenet.topology import dump
 from edgenet.topology.graph import route
 from edgenet.topology.spec import Channel, Topology
@@ -70,6 +71,15 @@ class Plan:
     def channel(self, source: str, target: str) -> Channel:
         """What the network does to one direction between two nodes: its hops, composed."""
         return _channel(self.topology, source, target)
+
+    def medium(self, source: str, target: str) -> str | None:
+        """The shared medium (a cell, an access point's band) that `target` receives over when
+        `source` sends: all that have the same name here hear a broadcast at once. Or None."""
+        way = route(self.topology, source, target)
+        if not way:
+            return None
+        links = {link.name: link for link in self.topology.links}
+        return pool_of(links[way[-1].link], target)
 
 
 def resolve(topology: Topology) -> Plan:

@@ -73,6 +73,7 @@ class Ledger:
         self._sent: dict[Flow, dict[int, Volume]] = {}
         self._received: dict[Flow, Volume] = {}
         self._last_round: dict[str, int] = {}
+        self._copied = Volume()
 
     def add(self, event: Event) -> None:
         """Take in one `bytes` event."""
@@ -82,6 +83,9 @@ class Ledger:
             rounds = self._sent.setdefault(Flow(event.node, peer, kind), {})
             rounds.setdefault(event.round, Volume()).add(volume)
             self._last_round[event.node] = max(event.round, self._last_round.get(event.node, 0))
+            if kind != EVALUATION:
+                self._copied.payload += event.count("copied_payload")
+                self._copied.overhead += event.count("copied_overhead")
         else:
             self._received.setdefault(Flow(peer, event.node, kind), Volume()).add(volume)
 
@@ -108,7 +112,10 @@ class Ledger:
 
     def as_dict(self) -> dict[str, object]:
         """The `bytes` of summary.json: total, payload, overhead, messages, per_link, by_kind, all
-        without evaluation; and `evaluation`, which is counted apart."""
+        without evaluation; and `evaluation`, which is counted apart.
+
+        All of this crossed a socket. `on_air` is what of it a medium that can broadcast would have
+        carried: a message to several members of one shared medium counts there once."""
         whole, apart = Volume(), Volume()
         links: dict[str, Volume] = {}
         kinds: dict[str, Volume] = {}
@@ -124,4 +131,9 @@ class Ledger:
             "per_link": {name: links[name].as_dict() for name in sorted(links)},
             "by_kind": {name: kinds[name].as_dict() for name in sorted(kinds)},
             "evaluation": apart.as_dict(),
+            "on_air": {
+                "total": whole.total - self._copied.total,
+                "payload": whole.payload - self._copied.payload,
+                "overhead": whole.overhead - self._copied.overhead,
+            },
         }
