@@ -1,0 +1,106 @@
+"""How long this host computes on a part of a model: what a planner's predictions start from.
+
+Operations divided by FLOP/s would be off by factors for small layers, where calls cost more than
+products. So the very stage that a node would hold is run, with the batch that it would be given.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.models.local import LocalStage
+from edgenet.topology.spec import Optimizer
+
+_LEAST = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """What one batch costs a stage on one thread of this host."""
+
+    forward_s: float
+    """CPU seconds of `forward`, the median."""
+    backward_s: float
+    """CPU seconds of `backward`, the median."""
+    step_s: float
+    """CPU seconds of `step`, the median."""
+    weight_bytes: int
+    """Parameters and buffers."""
+    gradient_bytes: int
+    """Gradients, and the optimizer's own state."""
+    stash_bytes: int
+    """What one open forward keeps."""
+
+    @property
+    def train_s(self) -> float:
+        """Forward, backward and step."""
+        return self.forward_s + self.backward_s + self.step_s
+
+    @property
+    def memory_bytes(self) -> int:
+        """Everything that one batch needs at once."""
+        return self.weight_bytes + self.gradient_bytes + self.stash_bytes
+
+
+def stage_cost(
+    layers: nn.Module,
+    x: Tensor,
+    *,
+    optimizer: Optimizer,
+    lr: float = 1e-6,
+    first: bool = False,
+    budget_s: float = 0.2,
+) -> tuple[StageCost, Tensor]:
+    """Measure a stage on the batch `x`; returns its cost and its output (detached).
+
+    Args:
+        layers: the stage's; their weights change by a few steps of `lr`.
+        x: (batch, ...) of the kind that it would be given.
+        optimizer: the run's.
+        lr: small, so that nothing overflows.
+        first: nobody needs the error of its input.
+        budget_s: CPU seconds to spend, about; at least three batches are made.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a node
+    try:
+        stage = LocalStage(layers, optimizer, lr, needs_input_error=not first)
+        y = stage.forward(x)
+        stash = stage.peak_stash_bytes
+        stage.backward(torch.zeros_like(y))
+        stage.step()  # allocations, code paths met for the first time
+        laps = _laps(stage, x, torch.full_like(y, 1e-6), budget_s)
+    finally:
+        torch.set_num_threads(threads)
+    forward_s, backward_s, step_s = (statistics.median(of) for of in zip(*laps, strict=True))
+    trained = sum(p.nbytes for p in layers.parameters() if p.requires_grad)
+    copies = 1 + (2 if optimizer.name == "adam" else 1 if optimizer.momentum else 0)
+    cost = StageCost(
+        forward_s=forward_s,
+        backward_s=backward_s,
+        step_s=step_s,
+        weight_bytes=stage.weight_bytes,
+        gradient_bytes=copies * trained,
+        stash_bytes=stash,
+    )
+    return cost, y
+
+
+def _laps(
+    stage: LocalStage, x: Tensor, error: Tensor, budget_s: float
+) -> list[tuple[float, float, float]]:
+    """(forward, backward, step) of each batch, in CPU seconds of this thread."""
+    laps: list[tuple[float, float, float]] = []
+    begin = time.thread_time()
+    while len(laps) < _LEAST or time.thread_time() - begin < budget_s:
+        marks = [time.thread_time()]
+        for act in (lambda: stage.forward(x), lambda: stage.backward(error), stage.step):
+            act()
+            marks.append(time.thread_time())
+        laps.append((marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]))
+    return laps
