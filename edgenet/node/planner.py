@@ -29,6 +29,7 @@ from edgenet.models.timing import StageCost, stage_cost
 from edgenet.node.forecast import Leg, Worker, step_s
 from edgenet.node.plan import Plan, Seat
 from edgenet.node.substance import dataset_of, model_of, shares_of
+from edgenet.schemes.split import compact
 from edgenet.topology.graph import route
 from edgenet.topology.spec import Topology
 
@@ -141,7 +142,7 @@ class Planner:
         """One client's step with `part` of a batch."""
         slow, size = self._slow[seat.name], sizes[seat.name]
         block = smashed[:1].expand(size, *smashed.shape[1:]).contiguous()
-        labels = torch.zeros(size, dtype=torch.int64)
+        labels = compact(torch.zeros(size, dtype=torch.int64))
         return self._worker(
             seat,
             slow * cost.forward_s * part,
