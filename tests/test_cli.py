@@ -41,7 +41,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert code in out
 
 
-@pytest.mark.parametrize("command", ["run", "compare", "check", "devices", "runs", "show", "clean"])
+@pytest.mark.parametrize(
+    "command", ["run", "compare", "check", "plan", "devices", "runs", "show", "clean"]
+)
 def test_help_of_each_command_offers_only_what_there_is(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from small_runs import run, topology
 
+from edgenet.cli.main import main
 from edgenet.data import load, subset
 from edgenet.models.layers import build, cut
 from edgenet.models.timing import stage_cost
@@ -132,3 +134,17 @@ def test_a_device_with_too_little_memory_is_told() -> None:
     assert first.fits["learner1"] is (first.memory_bytes["learner1"] <= 512e6)
     assert first.energy_j is not None
     assert torch.get_num_threads() >= 1
+
+
+def test_the_command_ranks_the_candidates_and_draws_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plot = tmp_path / "boards.yaml", tmp_path / "plan.png"
+    file.write_text(BOARDS)
+    assert main(["plan", str(file), "--format", "json", "--plot", str(plot)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {each["candidate"] for each in found} == {"psl, cut F1", "psl, cut F2", "fedavg"}
+    times = [each["round_s"] for each in found]
+    assert times == sorted(times)
+    assert any(each["pareto"] for each in found)
+    assert plot.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,134 @@
+"""Predict what each way of cutting the model costs on a network, before anything is run.
+
+Every candidate (parallel split learning behind each layer, federated averaging) is timed on this
+host for some tenths of a second; device profiles and channels do the rest. Candidates that no other
+one beats in time, bytes, memory and energy are marked with a *.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenet.cli import arguments
+from edgenet.cli.tables import console, table
+from edgenet.errors import DONE
+from edgenet.results import text
+from edgenet.results.figures import COLOURS, MARKERS, picture
+from edgenet.topology import load
+
+if TYPE_CHECKING:
+    from edgenet.node.planner import Forecast
+
+HELP = "predict time, bytes, memory and energy of every cut"
+_COLUMNS = ("", "candidate", "a round", "sent", "memory (most)", "fits", "energy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    arguments.add_topology(parser)
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the candidates and their Pareto front (PNG)"
+    )
+    arguments.add_format(parser, "a list of candidates, the quickest first")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Measure, predict, print."""
+    from edgenet.node.forecast import pareto  # its package brings torch
+
+    found = forecasts(options.topology, arguments.overrides(options))
+    front = pareto({each.name: _costs(each) for each in found})
+    if options.plot is not None:
+        _draw(found, front, options.plot)
+    if options.format == "json":
+        print(json.dumps([_about(each, each.name in front) for each in found], indent=2))
+        return DONE
+    out = console()
+    rows = [_row(each, each.name in front) for each in found]
+    out.print(table(_COLUMNS, rows))
+    out.print(
+        "* nobody beats it in time, bytes, memory and energy at once. Evaluation, and nodes that "
+        "compete for this host's cores, are not in the prediction.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return DONE
+
+
+def forecasts(path: Path, overrides: Sequence[str]) -> list[Forecast]:
+    """Every candidate on the network of a topology file, the quickest first.
+
+    Raises:
+        InputError: the topology cannot run one of the schemes.
+    """
+    from edgenet.models.calibrate import calibrate
+    from edgenet.node.plan import resolve
+    from edgenet.node.planner import Planner
+
+    whole = resolve(load(path, (*overrides, "train.scheme=fedavg")))
+    cut = resolve(load(path, (*overrides, "train.scheme=psl", "train.cut=1")))
+    host_flops = calibrate()
+    found = [*Planner(cut, host_flops).split(), Planner(whole, host_flops).federated()]
+    return sorted(found, key=lambda each: each.round_s)
+
+
+def _costs(of: Forecast) -> tuple[float, ...]:
+    return of.round_s, of.sent_bytes, max(of.memory_bytes.values()), of.energy_j or 0.0
+
+
+def _misfits(of: Forecast) -> list[str]:
+    return [node for node, fits in of.fits.items() if fits is False]
+
+
+def _about(of: Forecast, best: bool) -> dict[str, Any]:
+    return {
+        "candidate": of.name,
+        "pareto": best,
+        "round_s": of.round_s,
+        "sent_bytes": of.sent_bytes,
+        "memory_bytes": dict(of.memory_bytes),
+        "does_not_fit": _misfits(of),
+        "energy_j": of.energy_j,
+    }
+
+
+def _row(of: Forecast, best: bool) -> tuple[str, ...]:
+    node, most = max(of.memory_bytes.items(), key=lambda pair: pair[1])
+    misfits = _misfits(of)
+    return (
+        "*" if best else "",
+        of.name,
+        text.seconds(of.round_s),
+        text.amount(of.sent_bytes),
+        f"{text.amount(most)} ({node})",
+        f"not {', '.join(misfits)}" if misfits else "yes",
+        text.MISSING if of.energy_j is None else f"{of.energy_j:.1f} J",
+    )
+
+
+_AXES: tuple[tuple[str, Callable[[Forecast], float]], ...] = (
+    ("sent in a round (MB)", lambda each: each.sent_bytes / 1e6),
+    ("energy of a round (J)", lambda each: each.energy_j or 0.0),
+)
+
+
+def _draw(found: Sequence[Forecast], front: Sequence[str], file: Path) -> None:
+    with picture(file, columns=len(_AXES)) as axes:
+        for axis, (label, cost) in zip(axes[0], _AXES, strict=True):
+            for number, each in enumerate(found):
+                axis.plot(
+                    each.round_s,
+                    cost(each),
+                    linestyle="",
+                    color=COLOURS[number % len(COLOURS)],
+                    marker=MARKERS[number % len(MARKERS)],
+                    markersize=8 if each.name in front else 4,
+                    label=each.name + (" *" if each.name in front else ""),
+                )
+            axis.set(xlabel="a round (s)", ylabel=label)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        axes[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
