@@ -51,6 +51,7 @@ def execute(options: argparse.Namespace) -> int:
     place = torchrun.place(os.environ)
     plan = resolve(load(options.topology, overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
+    shaping.check_still(plan.topology)
     back_end = shaping.choose(plan.topology.shaping, plan.topology, namespaces=False)
     address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:

@@ -62,8 +62,14 @@ def test_loss_costs_its_bytes_again_and_a_round_trip() -> None:
     assert busy._idle_at == pytest.approx(frames * ideal_s / (1 - channel.loss), rel=0.005)
 
 
-def test_even_certain_loss_has_an_end() -> None:
+def test_over_a_way_that_stays_cut_nothing_ever_arrives() -> None:
     pacer = Pacer(Channel(rate_bps=1e6, delay_s=0.1, loss=1.0))
+    assert [pacer.deliver_at(10_000, at) for at in (0.0, 5.0)] == [math.inf, math.inf]
+    assert pacer.cut(1.0)
+
+
+def test_nearly_certain_loss_has_an_end() -> None:
+    pacer = Pacer(Channel(rate_bps=1e6, delay_s=0.1, loss=0.999))
     assert math.isfinite(pacer.deliver_at(10_000, 0.0))
 
 
@@ -74,11 +80,40 @@ def test_the_same_seed_gives_the_same_times() -> None:
     assert times[0] == times[1] != times[2]
 
 
-def test_the_channel_may_change_between_frames() -> None:
-    pacer = Pacer(Channel(rate_bps=8e6))
-    assert pacer.deliver_at(1_000_000, 0.0) == pytest.approx(1.0)
-    pacer.channel = Channel(rate_bps=16e6)
-    assert pacer.deliver_at(1_000_000, 0.0) == pytest.approx(1.5)
+class Steps:
+    """A course of channels that each begin at a time of their own, in order."""
+
+    def __init__(self, *steps: tuple[float, Channel]) -> None:
+        self.steps = steps
+
+    def at(self, time_s: float) -> tuple[Channel, float]:
+        current = max(0, sum(begin <= time_s for begin, _ in self.steps) - 1)
+        later = [begin for begin, _ in self.steps if begin > time_s]
+        return self.steps[current][1], later[0] if later else math.inf
+
+
+def test_a_frame_goes_on_at_the_rate_that_comes() -> None:
+    course = Steps((0.0, Channel(rate_bps=8e6)), (1.5, Channel(rate_bps=16e6, delay_s=0.3)))
+    pacer = Pacer(course, started=lambda: 100.0)
+    assert pacer.deliver_at(1_000_000, 100.0) == pytest.approx(101.0)
+    # Half a second at the old rate for one half, a quarter at the new one for the other.
+    assert pacer.deliver_at(1_000_000, 100.0) == pytest.approx(101.75 + 0.3)
+
+
+def test_a_frame_waits_until_a_cut_way_is_restored() -> None:
+    up, cut = Channel(rate_bps=8e6), Channel(rate_bps=8e6, loss=1.0)
+    pacer = Pacer(Steps((0.0, up), (1.0, cut), (3.0, up)), started=lambda: 0.0)
+    assert pacer.deliver_at(1_000_000, 0.5) == pytest.approx(3.5)
+    assert [pacer.cut(at) for at in (0.9, 1.1, 3.1)] == [False, True, False]
+
+
+def test_before_it_is_started_a_course_stands_still() -> None:
+    begun: list[float] = []
+    course = Steps((0.0, Channel(rate_bps=8e6)), (1.0, Channel(rate_bps=1e6)))
+    pacer = Pacer(course, started=lambda: begun[0] if begun else None)
+    assert pacer.deliver_at(1_000_000, 50.0) == pytest.approx(51.0)
+    begun.append(50.0)
+    assert pacer.deliver_at(1_000_000, 52.0) == pytest.approx(60.0)
 
 
 @pytest.fixture(params=OPENERS)

@@ -98,3 +98,31 @@ def test_without_the_module_the_remedy_is_to_load_it(monkeypatch: pytest.MonkeyP
 def test_where_tests_may_make_namespaces_the_relay_works() -> None:
     assert available("relay") is None
     assert available("none") is None
+
+
+def test_where_nothing_is_shaped_events_cannot_happen() -> None:
+    text = HEAD + "links: {w: {rate: 1 Mbit, between: [base, member0]}}\nevents:\n"
+    topology = loads(text + "  - {at: 1 s, cut: w}\n", "t.yaml")
+    with pytest.raises(ShapingError, match=r"event 1 of t.yaml \(w is cut\) cannot happen; use"):
+        choose("none", topology, namespaces=False)
+    assert choose("paced", topology, namespaces=False).used == "paced"
+
+
+@pytest.mark.parametrize(
+    ("lte", "event"),
+    [
+        ("fading: 100 ms", "{at: 1 s, restore: cell}"),
+        ("exponent: 4", "{at: 9 s, move: a, to: [900, 0]}"),
+    ],
+)
+def test_netem_is_not_taken_for_rates_that_come_apart_during_the_run(
+    machine: dict[str, str | None], lte: str, event: str
+) -> None:
+    nodes = "base: {at: [0, 0]}, a: {at: [90, 0]}, b: {at: [0, 90]}"
+    topology = loads(
+        HEAD.replace("base: {}, member: {count: 2}", nodes)
+        + f"links: {{cell: {{lte: {{{lte}}}, base: base, members: [a, b]}}}}\nevents: [{event}]"
+    )
+    assert choose("auto", topology, namespaces=True).used == "relay"
+    with pytest.raises(ShapingError, match="netem cannot share 'cell"):
+        choose("netem", topology, namespaces=True)

@@ -156,3 +156,50 @@ def test_a_pool_decides_only_a_little_ahead() -> None:
     net.run()
     # Its turn comes when the packet on the air is through, or the one decided ahead.
     assert net.times(1)[0] <= 3 * FULL_S + AHEAD_S
+
+
+def test_a_packet_half_sent_goes_on_at_the_rate_that_comes() -> None:
+    net = Net(Channel(rate_bps=1e6))
+    net.send()
+    net.send()
+    net.run(until=FULL_S / 2)
+    net.lanes[0].change(Channel(rate_bps=2e6), net.now)
+    net.agenda.note(net.lanes[0])
+    net.run()
+    assert net.times() == pytest.approx([0.75 * FULL_S, 1.25 * FULL_S])
+
+
+def test_changes_that_come_faster_than_packets_do_not_stop_them() -> None:
+    net = Net(Channel(rate_bps=1e6))
+    net.send()
+    for number in range(1, 10):
+        net.run(until=number * FULL_S / 10)
+        net.lanes[0].change(Channel(rate_bps=1e6, delay_s=number * 1e-6), net.now)
+        net.agenda.note(net.lanes[0])
+    net.run()
+    assert net.times() == pytest.approx([FULL_S], abs=1e-5)
+
+
+def test_a_medium_s_packet_half_sent_goes_on_at_the_rate_that_comes() -> None:
+    net = Net(Channel(rate_bps=1e3), Channel(rate_bps=1e6), pooled=True)
+    assert net.pooled is not None
+    net.send(lane=0)
+    net.run(until=1.0)  # 1000 of 12 000 bits
+    net.send(lane=1)
+    net.pooled[0].change(Channel(rate_bps=1e6), net.now)
+    net.agenda.note(net.pool)
+    net.agenda.note(net.lanes[0])
+    net.run()
+    rest_s = 11_000 / 1e6
+    assert net.times(0) == pytest.approx([1.0 + rest_s])
+    assert net.times(1) == pytest.approx([1.0 + rest_s + FULL_S], abs=AHEAD_S)
+
+
+def test_a_medium_s_turn_that_is_over_is_not_changed() -> None:
+    net = Net(Channel(rate_bps=1e6, delay_s=1.0), pooled=True)
+    assert net.pooled is not None
+    net.send()
+    net.run(until=0.5)
+    net.pooled[0].change(Channel(rate_bps=1e3), net.now)
+    net.run()
+    assert net.times() == pytest.approx([FULL_S + 1.0])

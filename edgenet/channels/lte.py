@@ -79,6 +79,13 @@ def rate_bps(cell: Cell, distance_m: float, power_w: float) -> float:
     return cell.resource_blocks * BLOCK_HZ * per_hertz
 
 
+def faded_rate_bps(cell: Cell, distance_m: float, fading: float, *, up: bool) -> float:
+    """Eq. (3) at one moment, without the expectation; `fading` is o, drawn from Exp(1)."""
+    power_w = cell.up_power_w if up else cell.down_power_w
+    per_hertz = math.log2(1 + mean_snr(cell, distance_m, power_w) * fading)
+    return cell.resource_blocks * BLOCK_HZ * min(per_hertz, cell.cap)
+
+
 def lte(cell: Cell, distance_m: float, *, up: bool) -> Channel:
     """The channel between a member and the base at this distance, in one direction."""
     power_w = cell.up_power_w if up else cell.down_power_w

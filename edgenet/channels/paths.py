@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from edgenet.channels.lan import WIFI, ethernet, wifi
 from edgenet.channels.lte import Cell, lte
+from edgenet.channels.recorded import mean_bps
 from edgenet.errors import TopologyError
 from edgenet.topology.graph import route
 from edgenet.topology.section import choose
@@ -26,11 +27,16 @@ def channel(link: LinkSpec, source: str, target: str, topology: Topology) -> Cha
     Raises:
         TopologyError: an unknown profile, or an LTE node without a position.
     """
-    up = target == link.base or (link.base is None and source == link.ends[0])
     known = _profile(link, source, target, topology)
-    given = {**link.options, **link.options.get("up" if up else "down", {})}
+    given = {**link.options, **link.options.get(way_of(link, source, target), {})}
     changes = {field: given[field] for field in _FIELDS if field in given}
     return dataclasses.replace(known, **changes)
+
+
+def way_of(link: LinkSpec, source: str, target: str) -> str:
+    """'up' or 'down'."""
+    up = target == link.base or (link.base is None and source == link.ends[0])
+    return "up" if up else "down"
 
 
 def compose(channels: Iterable[Channel]) -> Channel:
@@ -91,7 +97,12 @@ def _profile(link: LinkSpec, source: str, target: str, topology: Topology) -> Ch
     if link.profile == "wifi":
         return _wifi(link, topology)
     if link.profile == "lte":
-        return _lte(link, source, target, topology)
+        cell = cell_of(link, topology)
+        away_m = distance_m(link, source, target, topology)
+        return lte(cell, away_m, up=target == link.base)
+    if link.profile == "trace":
+        trace = link.options["trace"].get(way_of(link, source, target))
+        return Channel() if trace is None else Channel(rate_bps=mean_bps(trace))
     return Channel()
 
 
@@ -106,7 +117,8 @@ def _wifi(link: LinkSpec, topology: Topology) -> Channel:
     return wifi(profile)
 
 
-def _lte(link: LinkSpec, source: str, target: str, topology: Topology) -> Channel:
+def cell_of(link: LinkSpec, topology: Topology) -> Cell:
+    """The cell of an lte link. Raises TopologyError."""
     where = topology.where(f"links.{link.name}.lte")
     if link.base is None:
         raise TopologyError(
@@ -115,13 +127,13 @@ def _lte(link: LinkSpec, source: str, target: str, topology: Topology) -> Channe
         )
     try:
         given = {field: link.options[field] for field in _CELL_FIELDS if field in link.options}
-        cell = Cell(**given)
+        return Cell(**given)
     except ValueError as error:
         raise TopologyError(f"{where}: link '{link.name}': {error}") from None
-    return lte(cell, _distance(link, source, target, topology), up=target == link.base)
 
 
-def _distance(link: LinkSpec, source: str, target: str, topology: Topology) -> float:
+def distance_m(link: LinkSpec, source: str, target: str, topology: Topology) -> float:
+    """Between two nodes on an lte link. Raises TopologyError."""
     first, second = topology.node(source), topology.node(target)
     for node in (first, second):
         if node.at is None:

@@ -14,7 +14,9 @@ from edgenet.cli.tables import console, table
 from edgenet.errors import DONE
 from edgenet.launchers import shaping
 from edgenet.topology import Topology, draw, load
+from edgenet.topology.events import sentence
 from edgenet.topology.nodes import shorten
+from edgenet.units import format_time
 
 if TYPE_CHECKING:
     from edgenet.node.plan import Plan
@@ -64,6 +66,7 @@ def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
         "rounds": topology.train.rounds,
         "seed": topology.seed,
         "shaping": vars(back_end),
+        "events": [{"at_s": event.at_s, "says": sentence(event)} for event in topology.events],
         "nodes": len(topology.nodes),
         "processes": len(plan.seats),
         "seats": seats,
@@ -76,6 +79,8 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
     out.print(table(columns, rows))
     out.print(table(draw.LINK_COLUMNS, draw.link_rows(topology, channels.channel)))
     out.print(draw.draw(topology, channels.channel), markup=False, soft_wrap=True)
+    for line in _happenings(topology):
+        out.print(line, markup=False, soft_wrap=True)
     out.print(f"\n{_sentence(plan)}", markup=False, soft_wrap=True)
     out.print(f"shaping: {back_end.used} ({back_end.why})", markup=False, soft_wrap=True)
     out.print(
@@ -83,6 +88,24 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _happenings(topology: Topology) -> Iterator[str]:
+    """What changes during the run: events in the order of their times, then fading and traces."""
+    events = sorted(topology.events, key=lambda event: event.at_s)
+    if events:
+        yield f"\n{len(events)} event{'s' if len(events) > 1 else ''}, from when all have joined:"
+    for event in events:
+        yield f"    {format_time(event.at_s):>8}  {sentence(event)}"
+    for link in topology.links:
+        if "fading_s" in link.options:
+            every = format_time(link.options["fading_s"])
+            yield f"\n{link.name}: Rayleigh fading is drawn anew every {every}"
+        for way, trace in link.options.get("trace", {}).items():
+            yield (
+                f"\n{link.name}: {way} follows a trace of {format_time(trace.period_s)}, by "
+                f"{format_time(trace.interval_s)}, again and again"
+            )
 
 
 def _nodes(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

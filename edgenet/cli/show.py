@@ -81,6 +81,8 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     for fault in summary["faults"]:
         _line(out, f"fault in round {fault['round']}: {fault['node']} lost {fault['peer']} "
                    f"({fault['what']})")  # fmt: skip
+    for change in summary.get("changes", ()):
+        _line(out, f"at {text.seconds(change['asked_s'])}: {change['says']}")
     _line(out, f"results: {run.path}")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.shaping import calls
-from edgenet.topology.spec import Topology
+from edgenet.shaping.choice import KERNEL
+from edgenet.topology.spec import Channel, Topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,12 @@ class Built:
             namespaces={node: str(network.namespace(node)) for node in nodes},
             addresses={node: network.address(node) for node in nodes},
         )
+
+    @property
+    def apply(self) -> Callable[[Mapping[tuple[str, str, str], Channel]], None] | None:
+        """Gives running lanes other channels; None where the nodes' links pace themselves."""
+        change: Callable[[Mapping[tuple[str, str, str], Channel]], None] = self._network.set
+        return change if self._network.back_end in KERNEL else None
 
     def check(self) -> None:
         """Raises NodeError when the network has broken down."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
+from edgenet.launchers.conductor import Conductor
 from edgenet.launchers.forkserver import REAL
 from edgenet.launchers.ground import Built, built
 from edgenet.launchers.policy import Limits, Referee
@@ -104,8 +105,11 @@ class Local:
                 record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
                 supervisor.start(run.path, back_end.used, network.ground if network else None)
-                with self._show(run, topology) as view:
-                    error = self._watch(supervisor, cast, referee, _Both(view, network), run)
+                names = [seat.name for seat in cast.seats]
+                conductor = Conductor(run, topology, names, network.apply if network else None)
+                with conductor, self._show(run, topology) as view:
+                    whole = _Whole(view, conductor, *([network] if network else []))
+                    error = self._watch(supervisor, cast, referee, whole, run)
             if network is not None:
                 record.write(interfaces=network.counters())
             grounds.close()
@@ -166,17 +170,17 @@ def _finish(run: RunDir, record: Record, referee: Referee, error: str | None) ->
     return Outcome(run=run, summary=write_all(run.path), exit_code=code, error=error)
 
 
-class _Both:
-    """The view of a run, and an eye on its network."""
+class _Whole:
+    """The view of a run, and an eye on its network and on what is to happen there."""
 
-    def __init__(self, view: View, network: Built | None) -> None:
-        self._view, self._network = view, network
+    def __init__(self, view: View, *others: Conductor | Built) -> None:
+        self._view, self._others = view, others
 
     def update(self) -> None:
-        """Raises NodeError when the network has broken down."""
+        """Raises EdgenetError when the network has broken down."""
         self._view.update()
-        if self._network is not None:
-            self._network.check()
+        for other in self._others:
+            other.check()
 
 
 class _Blind:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from edgenet.channels import Timeline
+from edgenet.errors import InputError
 from edgenet.shaping.choice import CHOICES, KERNEL, Shaping, choose
 from edgenet.topology.spec import Topology
 
-__all__ = ["CHOICES", "Shaping", "choose", "needs_namespaces"]
+__all__ = ["CHOICES", "Shaping", "check_still", "choose", "needs_namespaces"]
+
+
+def check_still(topology: Topology) -> None:
+    """For launchers that do not tell nodes when training starts.
+
+    Raises:
+        InputError: something is to happen at a given time of the run.
+    """
+    live = Timeline(topology).live
+    if topology.events or live:
+        what = "events" if topology.events else f"what link '{live[0]}' follows"
+        raise InputError(
+            f"{topology.where('events' if topology.events else f'links.{live[0]}')}: {what} needs "
+            "`edgenet run`, which tells all nodes when training starts; under torchrun the network "
+            "stays as it is"
+        )
 
 
 def needs_namespaces(topology: Topology) -> bool:

@@ -28,7 +28,7 @@ from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
 from edgenet.links.sizes import ring
 from edgenet.links.wire import WireClosed
-from edgenet.shaping.paced import Pacer
+from edgenet.shaping.paced import Course, Pacer
 from edgenet.topology.spec import Channel
 
 _HANDSHAKE_S = 10.0
@@ -53,6 +53,10 @@ class Wiring:
     """Receive buffers of all links of this node together."""
     seed: int = 0
     """For jitter and loss under pacing."""
+    course: Callable[[str, str], Course] | None = None
+    """What it does over time, where that is not always the same."""
+    started: Callable[[], float | None] = lambda: None
+    """When (time.monotonic) the courses began; None before."""
 
 
 class Endpoint:
@@ -222,7 +226,7 @@ class Endpoint:
         buffers = ring(arriving, links=len(wiring.peers), budget_bytes=wiring.ring_bytes)
         wire = GlooWire(sock, session, rank, buffers, self._device, deadline)
         self._count(peer, HANDSHAKE_BYTES + wire.setup_bytes)
-        pace = Pacer(leaving, (wiring.seed, node, peer)) if wiring.paced else None
+        pace = self._pacer(peer, leaving) if wiring.paced else None
         link = WireLink(node, peer, wire, self._shared, pace=pace)
         with self._changed:
             if self._closed:
@@ -233,6 +237,11 @@ class Endpoint:
         if before:
             before.abandon()  # lost already, or its name would have been taken
         return link.start()
+
+    def _pacer(self, peer: str, leaving: Channel) -> Pacer:
+        node, wiring = self._identity.node, self._wiring
+        course = leaving if wiring.course is None else wiring.course(node, peer)
+        return Pacer(course, (wiring.seed, node, peer), wiring.started)
 
     def _count(self, peer: str, overhead: int) -> None:
         shared, count = self._shared, Count(overhead=overhead)

@@ -40,7 +40,10 @@ class Pace(Protocol):
         """Bytes that may wait before `send` is held back."""
 
     def deliver_at(self, nbytes: int, queued_at: float) -> float:
-        """When (time.monotonic) a frame queued at `queued_at` is to be handed over."""
+        """When (time.monotonic) a frame queued at `queued_at` is to be handed over; inf: never."""
+
+    def cut(self, now: float) -> bool:
+        """Whether nothing gets through at this time (time.monotonic), not even a beat."""
 
 
 class WireLink:
@@ -163,7 +166,8 @@ class WireLink:
         """See `heartbeat.Watched`. A link on which frames flow needs no beats."""
         read, written = self._reader.frames, self._frames_written
         heard = read != self._frames_before[0]
-        if written == self._frames_before[1]:
+        cut = self._pace is not None and self._pace.cut(time.monotonic())
+        if written == self._frames_before[1] and not cut:
             self._wire.beat()
             self._beats["out"] += 1
         if not heard:
@@ -228,7 +232,7 @@ class WireLink:
     def _hold(self, until: float) -> None:
         wait_s = until - time.monotonic()
         if wait_s > 0:
-            self._abandoned.wait(wait_s)
+            self._abandoned.wait(min(wait_s, threading.TIMEOUT_MAX))
 
     def _read_all(self) -> None:
         try:

@@ -10,6 +10,7 @@ the node was in, 0 before the first). The events that the code writes, and their
 | --- | --- |
 | `start` | node, role, device, pid, host, slowdown |
 | `linked` | peer |
+| `joined` | the node has all its links; times of the topology's events count from the last one's |
 | `share` | samples, labels (samples of each label): the data that the node trains on |
 | `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
@@ -43,7 +44,7 @@ class Journal:
             and every `round`, `fault`, `start` and `end` write at once.
     """
 
-    _URGENT = frozenset({"start", "linked", "round", "fault", "end"})
+    _URGENT = frozenset({"start", "linked", "joined", "change", "round", "fault", "end"})
 
     def __init__(self, path: Path | None = None, *, flush_s: float = 0.5) -> None:
         self.round = 0

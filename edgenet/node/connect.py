@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from edgenet.channels import Timeline
 from edgenet.errors import LinkError
 from edgenet.links.endpoint import Endpoint, Wiring
 from edgenet.links.group import Group
@@ -14,6 +15,7 @@ from edgenet.links.link import WireLink
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal
+from edgenet.meters.start import Start
 from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, Seat
 
@@ -54,6 +56,8 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
             paced=assignment.shaping == "paced",
             ring_bytes=_ring_bytes(plan, seat),
             seed=plan.topology.seed,
+            course=Timeline(plan.topology).course,
+            started=Start.of(assignment.run_dir).at,
         ),
         address=assignment.address,
     )

@@ -97,6 +97,7 @@ def resolve(topology: Topology) -> Plan:
     options = scheme_options(topology, scheme)
     seats = _seats(topology, scheme)
     channels.check(topology)
+    channels.check_events(topology)
     for seat in seats:
         for peer, _ in seat.peers:
             _channel(topology, seat.name, peer)

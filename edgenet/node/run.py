@@ -36,6 +36,7 @@ def run_node(assignment: Assignment) -> int:
         with _signals_raise():
             factor = start(plan, name, journal, assignment.host_flops)
             with connect(assignment, journal) as (groups, shared):
+                journal.event("joined")
                 play(plan, name, groups, shared, factor, assignment.run_dir)
             journal.event("end", status="done", code=DONE)
         return DONE

@@ -107,6 +107,17 @@ def run_events(run: RunDir) -> Iterator[Event]:
         yield from node_events(run, name)
 
 
+def launcher_events(run: RunDir) -> Iterator[Event]:
+    """What happened to the network during the run (written by edgenet.launchers.conductor)."""
+    if not run.events_file.is_file():
+        return
+    with run.events_file.open("rb") as file:
+        for line in file:
+            event = parse("", line)
+            if event is not None:
+                yield event
+
+
 class Tail:
     """Follows the journals of a run: only files that have grown are opened again.
 

@@ -33,6 +33,7 @@ def report_html(summary: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) 
             f"<h2>Cost</h2>{_cards([_links(summary), _times(summary)])}",
             f"<h2>Nodes</h2>{_nodes(summary)}",
             _faults(summary),
+            _changes(summary),
         )
     )
     return (
@@ -127,6 +128,17 @@ def _faults(summary: Mapping[str, Any]) -> str:
     ]
     head = ("time", "round", "seen by", "node", "what", "why")
     return f'<h2>Faults</h2><div class="faults">{_table(head, rows)}</div>'
+
+
+def _changes(summary: Mapping[str, Any]) -> str:
+    if not summary["changes"]:
+        return ""
+    rows = [
+        (f"{change['t_s']:.1f} s", text.seconds(change["asked_s"]), change["what"], change["says"])
+        for change in summary["changes"]
+    ]
+    head = ("time", "after joining", "event", "what")
+    return f'<h2>Events</h2><div class="faults">{_table(head, rows)}</div>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

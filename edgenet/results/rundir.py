@@ -40,6 +40,7 @@ class RunDir:
         self.nodes = self.path / "nodes"
         self.run_json = self.path / "run.json"
         self.topology = self.path / "topology.yaml"
+        self.events_file = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.rounds = self.path / "rounds.csv"
         self.trace = self.path / "trace.json"

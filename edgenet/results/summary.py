@@ -61,6 +61,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "carbon_g": energy.carbon_g(joules) if known_j else None,
         "energy_unknown": [name for name, node in nodes.items() if node["energy_j"] is None],
         "faults": [_fault(event, tally.start_s) for event in tally.faults],
+        "changes": [_change(event, tally.start_s) for event in tally.changes],
     }
 
 
@@ -125,4 +126,17 @@ def _fault(event: Event, start_s: float) -> dict[str, Any]:
         "peer": event.text("peer"),
         "what": event.text("what"),
         "why": event.text("why"),
+    }
+
+
+def _change(event: Event, start_s: float) -> dict[str, Any]:
+    """Something that the topology had happen to the network."""
+    return {
+        "t_s": round(event.t - start_s, 6),
+        "asked_s": event.number("asked_s"),
+        "late_s": event.number("late_s"),
+        "what": event.text("what"),
+        "target": event.text("target"),
+        "nodes": list(event.names("nodes")),
+        "says": event.text("says"),
     }

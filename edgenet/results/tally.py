@@ -124,9 +124,16 @@ class Tally:
         events: of all nodes, each node's in the order in which they were written.
         expected: {name: {role, device}} of the nodes that the run should have (run.json's
             `nodes`); one that never wrote an event is in the tables nevertheless.
+        changes: what the launcher made happen to the network.
     """
 
-    def __init__(self, events: Iterable[Event], expected: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        events: Iterable[Event],
+        expected: Mapping[str, Any] | None = None,
+        changes: Iterable[Event] = (),
+    ) -> None:
+        self.changes = [event for event in changes if event.name == "change"]
         self.nodes: dict[str, NodeTally] = {}
         self.ledger = Ledger()
         self.faults: list[Event] = []

@@ -1,8 +1,8 @@
 """trace.json: the run in Chrome's trace-event format, for ui.perfetto.dev or chrome://tracing.
 
 One process per node; in it one row each for compute, send, wait and evaluate, and a further row of
-the same kind where spans overlap (several links at once). Rounds and faults are instants, bytes
-and memory are counters. Times are microseconds since the first event of the run.
+the same kind where spans overlap (several links at once). Rounds, faults and events are instants,
+bytes and memory are counters. Times are microseconds since the first event of the run.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def _records(run: RunDir, tally: Tally) -> Iterator[dict[str, Any]]:
         yield _metadata("process_sort_index", pid, 0, sort_index=pid)
         yield _metadata("thread_name", pid, 0, name="marks")
         yield from node_trace(node_events(run, name), pid, tally.start_s)
+    if tally.changes:
+        pid = len(tally.nodes) + 1
+        yield _metadata("process_name", pid, 0, name="network")
+        for event in tally.changes:
+            ts = _microseconds(event.t - tally.start_s)
+            yield _instant(event.text("says"), pid, ts, _figures(event))
 
 
 def node_trace(events: Iterable[Event], pid: int, start_s: float) -> Iterator[dict[str, Any]]:

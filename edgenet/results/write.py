@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.results import tensorboard
-from edgenet.results.events import run_events
+from edgenet.results.events import launcher_events, run_events
 from edgenet.results.report import report_html
 from edgenet.results.rounds import round_table, rounds_csv
 from edgenet.results.rundir import RunDir, finite, replacing, write_json
@@ -24,7 +24,7 @@ def write_all(run_dir: Path | str | RunDir) -> dict[str, Any]:
     """
     run = run_dir if isinstance(run_dir, RunDir) else RunDir(run_dir)
     about = run.run()
-    tally = Tally(run_events(run), about.get("nodes"))
+    tally = Tally(run_events(run), about.get("nodes"), launcher_events(run))
     summary: dict[str, Any] = finite(summarize(about, tally))
     table = round_table(tally)
     with replacing(run.rounds) as file:

@@ -9,9 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgenet.channels import BEFORE, Timeline
 from edgenet.errors import ShapingError
 from edgenet.shaping import calls
 from edgenet.shaping.lanes import lanes
+from edgenet.topology.events import ON_LINKS, sentence
 from edgenet.topology.spec import Topology
 
 KERNEL = ("netem", "relay")
@@ -55,6 +57,9 @@ def choose(asked: str, topology: Topology, *, namespaces: bool) -> Shaping:
         )
     if namespaces:
         require(asked, topology)
+    reason = unsuited(asked, topology)
+    if reason is not None:
+        raise ShapingError(f"shaping '{asked}' is not possible: {reason}")
     return Shaping(asked, "asked for by name")
 
 
@@ -91,11 +96,35 @@ def available(back_end: str) -> str | None:
 
 def unsuited(back_end: str, topology: Topology) -> str | None:
     """Why a back end cannot do this network on any machine; None if it can."""
+    if back_end == "none":
+        return _unmoved(topology)
     if back_end != "netem":
         return None
     from edgenet.shaping import netem
 
-    return netem.unsuited(lanes(topology))
+    for link in topology.links:
+        if link.shared and len(link.ends) > 1 and "fading_s" in link.options:
+            return (
+                f"netem cannot share '{link.name}' among members that fade each for itself; use "
+                "--shaping relay"
+            )
+    timeline = Timeline(topology)
+    for at_s in (BEFORE, *timeline.times):
+        reason = netem.unsuited(lanes(topology, timeline, at_s))
+        if reason is not None:
+            return reason
+    return None
+
+
+def _unmoved(topology: Topology) -> str | None:
+    """Why a network that nothing shapes cannot do what the topology has happen."""
+    for number, event in enumerate(topology.events):
+        if event.kind in ON_LINKS:
+            return (
+                f"nothing is shaped, so event {number + 1} of {topology.file} ({sentence(event)}) "
+                "cannot happen; use another shaping, or --set events=null"
+            )
+    return None
 
 
 def _namespaces() -> str | None:

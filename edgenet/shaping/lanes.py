@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgenet.channels import channel, half_duplex
+from edgenet.channels import BEFORE, Timeline, half_duplex
 from edgenet.topology.spec import Channel, LinkSpec, Topology
 
 
@@ -37,18 +37,22 @@ class Lane:
         return self.link, self.source, self.target
 
 
-def lanes(topology: Topology) -> tuple[Lane, ...]:
-    """Every lane: links in file order.
+def lanes(
+    topology: Topology, timeline: Timeline | None = None, at_s: float = BEFORE
+) -> tuple[Lane, ...]:
+    """Every lane: links in file order; as they are at a time of the timeline, if one is given.
 
     Raises:
         TopologyError: a channel cannot be computed (an LTE node without a position, ...).
     """
+    if timeline is None:
+        timeline = Timeline(topology)
     return tuple(
         Lane(
             link=link.name,
             source=source,
             target=target,
-            channel=channel(link, source, target, topology),
+            channel=timeline.channel(link.name, source, target, at_s),
             pool=pool_of(link, target),
         )
         for link in topology.links

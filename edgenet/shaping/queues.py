@@ -63,6 +63,11 @@ class Lane:
         """When its next packet arrives."""
         return self._flying[0][0] if self._flying else math.inf
 
+    @property
+    def ends_at(self) -> float:
+        """When the last transmission so far ends."""
+        return self._free
+
     def offer(self, packet: bytes, now: float) -> bool:
         """Send a packet; True if the lane was empty, so that its `due` has changed."""
         if self.chance():
@@ -98,15 +103,36 @@ class Lane:
             self._deliver(packet)
 
     def change(self, channel: Channel, now: float) -> None:
-        """Go on with another channel; what waits for transmission is sent at the new rate."""
+        """Go on with another channel; what waits for transmission is sent at the new rate, and so
+        is what is left of the packet that is being transmitted."""
         waiting: list[bytes] = []
+        end = now
         while self._flying and self._flying[-1][1] > now:
-            waiting.append(self._flying.pop()[2])
+            _, end, packet = self._flying.pop()
+            waiting.append(packet)
+        left = self._left(end - now, waiting[-1]) if waiting else 0.0
         self.use(channel)
         self._last = self._flying[-1][0] if self._flying else 0.0
         self._free = now
         for packet in reversed(waiting):
-            self.transmit(packet, self._free + len(packet) * self.byte_s)
+            self.transmit(packet, self._free + left * len(packet) * self.byte_s)
+            left = 1.0
+
+    def resume(self, channel: Channel, now: float) -> float:
+        """As `change` for the last packet alone, which is being transmitted or about to be; returns
+        when that now ends."""
+        _, end, packet = self._flying.pop()
+        begun = max(now, end - len(packet) * self.byte_s)
+        left = self._left(end - now, packet)
+        self.use(channel)
+        self._last = self._flying[-1][0] if self._flying else 0.0
+        self.transmit(packet, begun + left * len(packet) * self.byte_s)
+        return self._free
+
+    def _left(self, seconds: float, packet: bytes) -> float:
+        """Which part of a packet is not transmitted yet that needs so long at today's rate."""
+        whole = len(packet) * self.byte_s
+        return min(1.0, seconds / whole) if whole > 0 else 0.0
 
 
 class PooledLane:
@@ -140,8 +166,9 @@ class PooledLane:
         return True
 
     def change(self, channel: Channel, now: float) -> None:
-        """Go on with another channel: what has not had its turn yet is sent by it."""
-        self.lane.use(channel)
+        """Go on with another channel: what has not had its turn yet is sent by it, and so is what
+        is left of the packet that has it."""
+        self._pool.change(self.lane, channel, now)
 
 
 class Pool:
@@ -169,6 +196,13 @@ class Pool:
         if not self._turns and self._free < now:
             self._free = now
         self._queue(lane)
+
+    def change(self, lane: Lane, channel: Channel, now: float) -> None:
+        """A lane goes on with another channel, also with the packet that has the last turn."""
+        if lane.ends_at == self._free > now:
+            self._free = lane.resume(channel, now)
+        else:
+            lane.use(channel)
 
     def _queue(self, lane: PooledLane) -> None:
         self._count += 1  # first come, first served among equals

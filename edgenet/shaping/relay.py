@@ -11,6 +11,7 @@ import select
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -43,6 +44,7 @@ class Relay:
         self._layout, self._lanes, self._record = layout, lanes, record
         self._devices: dict[tuple[str, str], int] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._asking = threading.Lock()  # the timeline is carried out by a thread of its own
         self._number = {lane.key: i for i, lane in enumerate(lanes)}
 
     def attach(self, kernel: Kernel, node: str, link: str) -> None:
@@ -136,6 +138,10 @@ class Relay:
 
     def _ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Send one line, wait for one line."""
+        with self._asking:
+            return self._answer_to(order)
+
+    def _answer_to(self, order: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -45,7 +45,7 @@ class Router:
         self._lanes: list[Lane] = []
         self._ways: dict[int, dict[bytes, tuple[Lane | PooledLane, Queue]]] = {}
         self._pools: dict[str, Pool] = {}
-        self._ends: list[Lane | PooledLane] = []
+        self._ends: list[tuple[Lane | PooledLane, Queue]] = []
         for number, fields in enumerate(plan["lanes"]):
             self._add(fields, f"{plan['seed']}/{number}")
         self.strays = 0
@@ -59,7 +59,7 @@ class Router:
             queue = self._pools.setdefault(fields["pool"], Pool(self._agenda.note))
             end = PooledLane(lane, queue)
         self._lanes.append(lane)
-        self._ends.append(end)
+        self._ends.append((end, queue))
         way = self._ways.setdefault(fields["from"], {})
         way |= {socket.inet_aton(target): (end, queue) for target in fields["targets"]}
 
@@ -105,7 +105,9 @@ class Router:
         """{"change": [[lane, channel], ...]} or {"count": true}."""
         now = time.monotonic()
         for number, fields in order.get("change", ()):
-            self._ends[number].change(_channel(fields), now)
+            end, queue = self._ends[number]
+            end.change(_channel(fields), now)
+            self._agenda.note(queue)
             self._agenda.note(self._lanes[number])
         counts = [[each.packets, each.dropped] for each in self._lanes]
         answer(lanes=counts if "count" in order else [], strays=self.strays)

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgenet.topology.document import scalar
 from edgenet.topology.links import CHANNEL, LTE
-from edgenet.topology.spec import LinkSpec, Node, Partition, Topology, Train
+from edgenet.topology.spec import LinkSpec, Node, Partition, TimedEvent, Topology, Train
 from edgenet.units import BYTES, FREQUENCY, RATE, TIME, WATTS, Scale, exact
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./%+-]*(?<! )")
@@ -27,6 +27,7 @@ _SCALES: dict[str, Scale] = {
     "up_power_w": WATTS,
     "down_power_w": WATTS,
     "interference_w": WATTS,
+    "fading_s": TIME,
 }
 """Unit of each link option; one that is missing here is written as a plain number."""
 
@@ -39,6 +40,7 @@ def dump(topology: Topology) -> str:
         "links": {link.name: _link(link) for link in topology.links},
         "train": _train(topology.train),
         "faults": _faults(topology),
+        "events": [_event(event) for event in topology.events],
         "place": {role: list(names) for role, names in topology.place.items()},
         "shaping": topology.shaping,
         "seed": topology.seed,
@@ -48,6 +50,9 @@ def dump(topology: Topology) -> str:
         if isinstance(value, dict):
             lines += [f"{key}:"] if value else []
             lines += [f"  {_text(name)}: {_flow(item)}" for name, item in value.items()]
+        elif isinstance(value, list):
+            lines += [f"{key}:"] if value else []
+            lines += [f"  - {_flow(item)}" for item in value]
         else:
             lines.append(f"{key}: {_flow(value)}")
     return "\n".join(lines) + "\n"
@@ -81,6 +86,14 @@ def _link(link: LinkSpec) -> dict[str, Any]:
         entry["lte"] = {
             names[field]: _option(field, options.pop(field)) for field in names if field in options
         }
+    elif link.profile == "trace":
+        entry["trace"] = {
+            way: {
+                "period": exact(trace.period_s, TIME),
+                "packets": " ".join(map(str, trace.packets)),
+            }
+            for way, trace in options["trace"].items()
+        }
     entry |= _channel(options)
     entry |= {way: _channel(options[way]) for way in ("up", "down") if way in options}
     if _is_wire(link):
@@ -89,6 +102,17 @@ def _link(link: LinkSpec) -> dict[str, Any]:
         entry |= {"base": link.base} if link.base else {}
         entry["members"] = list(link.ends)
     return entry | {"shared": link.shared}
+
+
+def _event(event: TimedEvent) -> dict[str, Any]:
+    entry: dict[str, Any] = {"at": exact(event.at_s, TIME), event.kind: event.target}
+    entry |= {"nodes": list(event.nodes)} if event.nodes else {}
+    entry |= _channel(event.settings)
+    for key in event.settings:
+        if key in ("factor", "to"):
+            value = event.settings[key]
+            entry[key] = list(value) if isinstance(value, tuple) else value
+    return entry
 
 
 def _is_wire(link: LinkSpec) -> bool:

@@ -9,6 +9,7 @@ from edgenet.errors import TopologyError
 from edgenet.topology import overrides as setting
 from edgenet.topology.document import MAX_BYTES, Entry, parse
 from edgenet.topology.dumping import dump
+from edgenet.topology.events import read_events
 from edgenet.topology.links import read_links
 from edgenet.topology.nodes import NAME, Names, read_nodes
 from edgenet.topology.section import Section
@@ -71,13 +72,16 @@ def _topology(section: Section, name: str, file: str) -> Topology:
     nodes = read_nodes(section.entries["nodes"], seed)
     names = Names(nodes)
     entries = list(_entries(section.entry, ""))
-    links, faults = section.get("links"), section.get("faults")
+    links, faults, events = section.get("links"), section.get("faults"), section.get("events")
+    folder = Path(file).parent
+    read = () if links is None else read_links(links, names, folder)
     return Topology(
         name=name,
         nodes=nodes,
-        links=() if links is None else read_links(links, names),
+        links=read,
         train=read_train(section.entries["train"]),
         faults=Faults() if faults is None else read_faults(faults),
+        events=() if events is None else read_events(events, nodes, read),
         place=_place(section, names),
         shaping=section.text("shaping", "auto", SHAPING),
         seed=seed,
@@ -122,3 +126,6 @@ def _entries(entry: Entry, path: str) -> Iterator[tuple[str, Entry]]:
     if isinstance(entry.value, dict):
         for key, child in entry.value.items():
             yield from _entries(child, f"{path}.{key}" if path else key)
+    elif isinstance(entry.value, list):
+        for number, child in enumerate(entry.value):
+            yield from _entries(child, f"{path}.{number}")

@@ -12,7 +12,7 @@ from edgenet.errors import TopologyError
 from edgenet.topology.document import Entry, parse_override
 from edgenet.topology.section import choose, show
 
-SECTIONS = ("name", "nodes", "links", "train", "faults", "place", "shaping", "seed")
+SECTIONS = ("name", "nodes", "links", "train", "faults", "events", "place", "shaping", "seed")
 """Keys of a topology file."""
 
 _SHORTHANDS = {"train.data": "name", "train.optimizer": "name", "train.partition": "kind"}
@@ -21,7 +21,7 @@ _SHORTHANDS = {"train.data": "name", "train.optimizer": "name", "train.partition
 _RIVALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("train", ("rounds", "epochs")),
     ("train.partition", ("iid", "shards", "dirichlet", "sizes", "kind")),
-    ("links.*", ("ethernet", "wifi", "lte")),
+    ("links.*", ("ethernet", "wifi", "lte", "trace")),
 )
 """Keys of which one replaces the other: --set train.rounds=5 wins over `epochs:` in the file."""
 

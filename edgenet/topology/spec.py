@@ -47,10 +47,12 @@ class LinkSpec:
 
     name: str
     profile: str
-    """'raw' (numbers in the file), or a family of edgenet.channels: 'ethernet', 'wifi', 'lte'."""
+    """'raw' (numbers in the file), or a family of edgenet.channels: 'ethernet', 'wifi', 'lte',
+    'trace'."""
     options: Mapping[str, Any]
     """The profile's own settings, parsed to SI: for 'raw' the fields of Channel, optionally once
-    more under 'up' (towards the base) and 'down'; for the others {'value': ...} or a mapping."""
+    more under 'up' (towards the base) and 'down'; for the others {'value': ...} or a mapping; for
+    'trace' {'trace': {'up': Trace, 'down': Trace}}, one of which may be missing."""
     ends: tuple[str, ...]
     """Node names. A wire: two. A medium: the members (without the base)."""
     base: str | None = None
@@ -58,6 +60,37 @@ class LinkSpec:
     None for a wire or a switch (there every end reaches every other in one hop)."""
     shared: bool = False
     """True: members that send at the same time share the medium's capacity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """How much one direction of a link delivered over time: a recording, counted by intervals."""
+
+    period_s: float
+    """Length of the recording; then it starts again."""
+    packets: tuple[int, ...]
+    """Full packets (1500 bytes) that could be delivered in each of its equal intervals."""
+
+    @property
+    def interval_s(self) -> float:
+        """Length of an interval."""
+        return self.period_s / len(self.packets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedEvent:
+    """Something that changes during the run."""
+
+    at_s: float
+    """Seconds after all nodes have joined."""
+    kind: str
+    """'degrade', 'cut', 'restore' (a link), 'move' (a node)."""
+    target: str
+    """Name of the link; for 'move' of the node."""
+    nodes: tuple[str, ...] = ()
+    """Only the hops from and to these of the link's nodes; () = the whole link."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """For 'degrade' fields of Channel, and 'factor' of the rate; for 'move' the position 'to'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +183,8 @@ class Topology:
     faults: Faults = Faults()
     place: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Role -> node names, where the default placement is not wanted."""
+    events: tuple[TimedEvent, ...] = ()
+    """What changes during the run, in file order."""
     shaping: str = "auto"
     seed: int = 0
     file: str = field(default="<topology>", compare=False)

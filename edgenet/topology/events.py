@@ -1,0 +1,188 @@
+"""The `events:` section: what changes while the run goes on, in seconds after all have joined.
+
+    events:
+      - {at: 20 s, degrade: cell, rate: 2 Mbit, delay: 80 ms}   # or factor: 0.25; nodes: cam1
+      - {at: 30 s, cut: cell, nodes: [cam1, cam2]}
+      - {at: 33 s, restore: cell}
+      - {at: 40 s, move: cam0, to: [100, 200]}
+
+An event names its kind and, as that key's value, what it happens to. `KINDS` holds the reader of
+each kind's other keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgenet.topology.document import Entry
+from edgenet.topology.links import CHANNEL
+from edgenet.topology.nodes import Names, shorten
+from edgenet.topology.section import Section, choose, show
+from edgenet.topology.spec import LinkSpec, Node, TimedEvent
+from edgenet.units import (
+    format_bytes,
+    format_fraction,
+    format_rate,
+    format_time,
+    parse_length,
+    parse_time,
+)
+
+MAX_EVENTS = 10_000
+
+ON_LINKS = ("degrade", "cut", "restore", "move")
+"""Kinds that change links, so that a back end has to carry them out."""
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What the events may name."""
+
+    nodes: Names
+    links: Mapping[str, LinkSpec]
+
+
+_Reader = Callable[[Section, str, _Around], TimedEvent]
+
+
+def read_events(
+    entry: Entry, nodes: Sequence[Node], links: Sequence[LinkSpec]
+) -> tuple[TimedEvent, ...]:
+    """The events of the section in file order."""
+    if not isinstance(entry.value, list):
+        raise Section(Entry({}, entry.where), "events").fail(
+            f"is {show(entry.value)}; it must be a list, like [{{at: 30 s, cut: cell}}]"
+        )
+    around = _Around(Names(nodes), {link.name: link for link in links})
+    found = []
+    for number, item in enumerate(entry.value):
+        section = Section(item, f"event {number + 1}")
+        if number >= MAX_EVENTS:
+            raise section.fail(f"is one too many; a run has at most {MAX_EVENTS}")
+        found.append(_event(section, around))
+    return tuple(found)
+
+
+def _event(section: Section, around: _Around) -> TimedEvent:
+    kinds = [key for key in section if key in KINDS]
+    if not kinds:
+        unknown = next((key for key in section if key != "at"), "")
+        hint = choose(unknown, "kinds", KINDS)
+        raise section.fail(f"does not say what happens; {hint}")
+    if len(kinds) > 1:
+        raise section.fail(f"is both {kinds[0]} and {kinds[1]}; write two events", kinds[1])
+    return KINDS[kinds[0]](section, kinds[0], around)
+
+
+def _time(section: Section) -> float:
+    at_s = section.quantity("at", parse_time)
+    if at_s is None:
+        raise section.fail("does not say when; add 'at: 30 s' (after all nodes have joined)")
+    return at_s
+
+
+def _degrade(section: Section, kind: str, around: _Around) -> TimedEvent:
+    section.only("at", kind, "nodes", "factor", *CHANNEL)
+    settings: dict[str, Any] = {}
+    for key, (field, parse) in CHANNEL.items():
+        value = section.quantity(key, parse)
+        if value is not None:
+            settings[field] = value
+    if "factor" in section:
+        if "rate" in section:
+            raise section.fail("has both a rate and a factor of it; keep one", "factor")
+        settings["factor"] = section.number("factor", 1.0, 1e-6, 1e6)
+    if not settings:
+        raise section.fail(
+            f"degrades '{section.text(kind)}' by nothing; give {', '.join(CHANNEL)} or a factor of "
+            "the rate"
+        )
+    return _on_link(section, kind, around, settings)
+
+
+def _cut_or_restore(section: Section, kind: str, around: _Around) -> TimedEvent:
+    section.only("at", kind, "nodes")
+    return _on_link(section, kind, around, {})
+
+
+def _on_link(
+    section: Section, kind: str, around: _Around, settings: Mapping[str, Any]
+) -> TimedEvent:
+    name = section.text(kind)
+    if name not in around.links:
+        hint = choose(name, "links", around.links) if around.links else "there are none"
+        raise section.fail(f"names unknown link '{name}'; {hint}", kind)
+    link = around.links[name]
+    nodes = around.nodes.expand(section, "nodes")
+    there = (*link.ends, *([link.base] if link.base else []))
+    for node in nodes:
+        if node not in there:
+            raise section.fail(
+                f"names node '{node}', which is not on link '{name}'; its nodes are "
+                f"{shorten(there)}",
+                "nodes",
+            )
+    return TimedEvent(at_s=_time(section), kind=kind, target=name, nodes=nodes, settings=settings)
+
+
+def _move(section: Section, kind: str, around: _Around) -> TimedEvent:
+    section.only("at", kind, "to")
+    name = around.nodes.one(section, kind)
+    if around.nodes.nodes[name].at is None:
+        raise section.fail(
+            f"moves node '{name}', which has no position; give it 'at: [x, y]' or 'place: "
+            "{disc: 500 m}'",
+            kind,
+        )
+    felt = [
+        link for link in around.links.values()
+        if link.profile == "lte" and name in (*link.ends, link.base)
+    ]  # fmt: skip
+    if not felt:
+        raise section.fail(
+            f"moves node '{name}', which is on no lte link: no other depends on distance", kind
+        )
+    items = section.items("to")
+    if len(items) != 2:
+        raise section.fail("needs the new position, like 'to: [100, 200]' in metres", "to")
+    x, y = (section.as_quantity(item, "to", parse_length) for item in items)
+    return TimedEvent(at_s=_time(section), kind=kind, target=name, settings={"to": (x, y)})
+
+
+KINDS: Mapping[str, _Reader] = {
+    "degrade": _degrade,
+    "cut": _cut_or_restore,
+    "restore": _cut_or_restore,
+    "move": _move,
+}
+"""What can happen, and the reader of its keys."""
+
+
+def sentence(event: TimedEvent) -> str:
+    """What happens, in words: 'cell is degraded to 2 Mbit/s, delay 80 ms (cam1)'."""
+    settings = event.settings
+    if event.kind == "move":
+        x, y = settings["to"]
+        return f"{event.target} moves to {x:g}, {y:g} m"
+    verb = {"cut": "is cut", "restore": "is restored"}.get(event.kind, event.kind)
+    if event.kind == "degrade":
+        parts = [f"{settings['factor']:g} of its rate"] if "factor" in settings else []
+        parts += [
+            f"{word}{write(settings[field])}"
+            for field, (word, write) in _WORDS.items()
+            if field in settings
+        ]
+        verb = "is degraded to " + ", ".join(parts)
+    there = f" ({shorten(event.nodes)})" if event.nodes else ""
+    return f"{event.target} {verb}{there}"
+
+
+_WORDS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "rate_bps": ("", format_rate),
+    "delay_s": ("delay ", format_time),
+    "jitter_s": ("jitter ", format_time),
+    "loss": ("loss ", format_fraction),
+    "queue_bytes": ("queue ", format_bytes),
+}
