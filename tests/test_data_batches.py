@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.data import Dataset, ShareBatches, evaluate, load
-from edgenet.data.batches import batches_to_test
+from edgenet.data.batches import evaluate_at
 from edgenet.errors import InputError
 from edgenet.models.layers import build
 from edgenet.models.local import LocalStage
@@ -116,10 +116,16 @@ def test_impossible_batches_say_why(batch: int, samples: int) -> None:
 
 
 def test_the_test_set_comes_in_order() -> None:
-    sizes = [len(labels) for _, labels in batches_to_test(numbered(), 3)]
-    assert sizes == [3, 3, 1]
-    labels = torch.cat([labels for _, labels in batches_to_test(numbered(), 2)])
-    assert torch.equal(labels, numbered().test_y)
+    asked: list[Tensor] = []
+
+    def infer(at: Tensor) -> Tensor:
+        asked.append(at)
+        return nn.functional.one_hot(at % 2, 2).float()
+
+    score = evaluate_at(infer, numbered(), batch=3)
+    assert [len(at) for at in asked] == [3, 3, 1]
+    assert torch.cat(asked).tolist() == list(range(7))
+    assert (score.accuracy, score.samples) == (1.0, 7)
 
 
 def always_even(x: Tensor) -> Tensor:

@@ -11,8 +11,62 @@ from torch.nn import functional
 
 from edgenet.data.dataset import Dataset
 from edgenet.data.seeds import generator
+from edgenet.data.views import Eye
 from edgenet.errors import InputError
 from edgenet.models.stage import Stage
+
+
+class Order:
+    """The order in which training samples are gone through: batches of indices.
+
+    Nodes that make it from the same arguments go through the same samples at the same time, without
+    a word about it.
+
+    Args:
+        indices: the samples (samples,), as `partition` gives them.
+        batch: samples in a batch; the last of a pass may be smaller.
+        seed: the run's.
+        share: number or name of the share, so that no two have the same order.
+        each: passes that make up an epoch.
+
+    Raises:
+        InputError: an empty share, or a batch below 1.
+    """
+
+    def __init__(
+        self, indices: Tensor, batch: int, seed: int, share: int | str, *, each: int = 1
+    ) -> None:
+        if batch < 1 or not len(indices):
+            raise InputError(
+                f"share {share!r} has {len(indices)} samples in batches of {batch}; both must be "
+                "at least 1"
+            )
+        self._indices, self._batch, self._each = indices, batch, each
+        self._key = ("batches", seed, share)
+        self.passes = 0
+        """Passes begun so far; set it to go on where an earlier run stopped."""
+
+    @property
+    def samples(self) -> int:
+        """|D_i|: samples in a pass."""
+        return len(self._indices)
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return -(-len(self._indices) // self._batch)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """One pass: indices int64 (batch,), in an order that depends on the seed, the share and the
+        number of the pass alone."""
+        random = generator(*self._key, self.passes)
+        self.passes += 1
+        order = self._indices[torch.randperm(len(self._indices), generator=random)]
+        return iter(torch.split(order, self._batch))
+
+    def epoch(self, number: int) -> Iterator[Tensor]:
+        """The batches of epoch 1, 2, ..., whatever was gone through before."""
+        self.passes = (number - 1) * self._each
+        return (at for _ in range(self._each) for at in self)
 
 
 class ShareBatches:
@@ -22,59 +76,54 @@ class ShareBatches:
 
     Args:
         dataset: what the indices point into.
-        indices: the share (samples,), as `partition` gives it.
-        batch: samples in a batch; the last of a pass may be smaller.
-        seed: the run's.
-        share: number or name of the share, so that no two have the same order.
+        indices, batch, seed, share: as for `Order`.
+        eye: sees the samples; None = as the dataset has them.
 
     Raises:
         InputError: an empty share, or a batch below 1.
     """
 
     def __init__(
-        self, dataset: Dataset, indices: Tensor, batch: int, seed: int, share: int | str
+        self,
+        dataset: Dataset,
+        indices: Tensor,
+        batch: int,
+        seed: int,
+        share: int | str,
+        *,
+        eye: Eye | None = None,
     ) -> None:
-        if batch < 1 or not len(indices):
-            raise InputError(
-                f"share {share!r} has {len(indices)} samples in batches of {batch}; both must be "
-                "at least 1"
-            )
-        self._dataset, self._indices, self._batch = dataset, indices, batch
-        self._key = ("batches", seed, share)
-        self.passes = 0
+        self._dataset, self._eye = dataset, eye
+        self._order = Order(indices, batch, seed, share)
+
+    @property
+    def passes(self) -> int:
         """Passes begun so far; set it to go on where an earlier run stopped."""
+        return self._order.passes
+
+    @passes.setter
+    def passes(self, passes: int) -> None:
+        self._order.passes = passes
 
     @property
     def samples(self) -> int:
         """|D_i|: samples in the share."""
-        return len(self._indices)
+        return self._order.samples
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return -(-len(self._indices) // self._batch)
+        return len(self._order)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass: (inputs float32 (batch, channels, height, width), labels int64 (batch,)), in
-        an order that depends on the seed, the share and the number of the pass alone."""
-        random = generator(*self._key, self.passes)
-        self.passes += 1
-        order = self._indices[torch.randperm(len(self._indices), generator=random)]
-        return self._pass(order)
+        the order of `Order`."""
+        return self._pass(iter(self._order))  # the pass counts from here, not from its first batch
 
-    def _pass(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        data = self._dataset
-        for at in torch.split(order, self._batch):
-            yield data.normalised(data.train_x[at]), data.train_y[at]
-
-
-def batches_to_test(
-    dataset: Dataset, batch: int = 500, share: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The test set in order, or the samples `share` of it: (inputs, labels), normalised."""
-    if share is None:
-        share = torch.arange(len(dataset.test_y))
-    for at in torch.split(share, batch):
-        yield dataset.normalised(dataset.test_x[at]), dataset.test_y[at]
+    def _pass(self, order: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        data, eye = self._dataset, self._eye
+        for at in order:
+            x = data.normalised(data.train_x[at]) if eye is None else eye.inputs(eye.train(at))
+            yield x, data.train_y[at]
 
 
 class Score(NamedTuple):
@@ -103,11 +152,23 @@ def evaluate(
         share: only these samples of the test set (indices); None = all.
     """
     infer = model if callable(model) else model.infer
-    loss, right, samples = 0.0, 0, 0
+    return evaluate_at(lambda at: infer(dataset.normalised(dataset.test_x[at])), dataset,
+                       batch, share)  # fmt: skip
+
+
+def evaluate_at(
+    infer: Callable[[Tensor], Tensor],
+    dataset: Dataset,
+    batch: int = 500,
+    share: Tensor | None = None,
+) -> Score:
+    """Like `evaluate`, for a function from *indices* of test samples (batch,) to their logits: it
+    finds its inputs itself (several views of a sample, ...)."""
+    at = torch.arange(len(dataset.test_y)) if share is None else share
+    loss, right = 0.0, 0
     with torch.no_grad():
-        for x, labels in batches_to_test(dataset, batch, share):
-            logits = infer(x)
+        for part in torch.split(at, batch):
+            logits, labels = infer(part), dataset.test_y[part]
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             right += int((logits.argmax(1) == labels).sum())
-            samples += len(labels)
-    return Score(loss / samples, right / samples, samples)
+    return Score(loss / len(at), right / len(at), len(at))

@@ -49,9 +49,7 @@ class LocalStage:
         needs_input_error: bool = True,
     ) -> None:
         self.layers = layers.train()
-        self._names = tuple(layers.state_dict())
-        self._state = list(layers.state_dict().values())  # detached, but the same memory
-        self._trained = [p for p in layers.parameters() if p.requires_grad]
+        self._look()
         self._optimizer = build_optimizer(self._trained, optimizer, lr)
         self._needs_input_error = needs_input_error
         self._open: deque[_Open] = deque()
@@ -156,6 +154,20 @@ class LocalStage:
             mine.copy_(given)
         self._version += 1
 
+    def renew(self) -> None:
+        """Take note that the layers have gained or lost parameters (a junction's columns); the
+        optimizer keeps what it has gathered about the others. No forward may be open.
+
+        Raises:
+            NodeError: a forward waits for its backward.
+        """
+        if self._open:
+            raise NodeError("the layers changed between a forward and its backward")
+        self._look()
+        self._optimizer.renew(self._trained)
+        self._held.clear()
+        self._version += 1
+
     def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
         """Add mu (w - anchor) to the gradients: FedProx's proximal term (Li et al. 2020, Eq. 2).
 
@@ -174,6 +186,12 @@ class LocalStage:
                 if w.grad is None:
                     w.grad = torch.zeros_like(w)
                 w.grad.add_(w - towards, alpha=mu)
+
+    def _look(self) -> None:
+        """See which parameters and buffers the layers have."""
+        self._names = tuple(self.layers.state_dict())
+        self._state = list(self.layers.state_dict().values())  # detached, but the same memory
+        self._trained = [p for p in self.layers.parameters() if p.requires_grad]
 
     def _clear(self) -> None:
         for parameter in self._trained:

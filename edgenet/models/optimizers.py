@@ -30,6 +30,9 @@ class Update(Protocol):
     def step(self) -> None:
         """Update every parameter that has a gradient."""
 
+    def renew(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Go on with these parameters: those that stay keep what was gathered about them."""
+
 
 def optimizer(parameters: Sequence[nn.Parameter], spec: Optimizer, lr: float) -> Update:
     """The optimizer that `spec` asks for.
@@ -61,6 +64,12 @@ class Sgd:
         self._parameters, self._spec, self._lr = list(parameters), spec, lr
         self._velocity = [torch.zeros_like(p) for p in parameters] if spec.momentum else []
 
+    def renew(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Go on with these parameters."""
+        if self._velocity:
+            self._velocity = _carried(parameters, self._parameters, self._velocity)
+        self._parameters = list(parameters)
+
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         at = [i for i, p in enumerate(self._parameters) if p.grad is not None]
@@ -90,6 +99,14 @@ class Adam:
         self._square = [torch.zeros_like(p) for p in parameters]
         self._steps = [torch.zeros(()) for _ in parameters]
 
+    def renew(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Go on with these parameters; new ones count their steps from zero."""
+        self._mean = _carried(parameters, self._parameters, self._mean)
+        self._square = _carried(parameters, self._parameters, self._square)
+        steps = dict(zip(map(id, self._parameters), self._steps, strict=True))
+        self._steps = [steps.get(id(p), torch.zeros(())) for p in parameters]
+        self._parameters = list(parameters)
+
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         at = [i for i, p in enumerate(self._parameters) if p.grad is not None]
@@ -113,6 +130,15 @@ class Adam:
                 amsgrad=False,
                 maximize=False,
             )
+
+
+def _carried(
+    parameters: Sequence[nn.Parameter], known: Sequence[nn.Parameter], gathered: Sequence[Tensor]
+) -> list[Tensor]:
+    """What was gathered about each of `parameters`; zeros about those that are new."""
+    by_identity = dict(zip(map(id, known), gathered, strict=True))
+    return [by_identity[id(p)] if id(p) in by_identity else torch.zeros_like(p)
+            for p in parameters]  # fmt: skip
 
 
 def _gradients(parameters: Sequence[nn.Parameter], at: Sequence[int]) -> list[Tensor]:

@@ -38,6 +38,9 @@ class Stage(Protocol):
     def load(self, state: Sequence[Tensor]) -> None:
         """Copy `state` (as `state()` gave it, elsewhere) into the parameters and buffers."""
 
+    def renew(self) -> None:
+        """Take note that the layers have gained or lost parameters (a junction's columns)."""
+
     def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
         """Add mu (w - anchor) to the gradients: FedProx's proximal term. `anchor` as `state()`."""
 

@@ -103,6 +103,10 @@ class Throttled:
         """The stage's load."""
         self.stage.load(state)
 
+    def renew(self) -> None:
+        """The stage's renew."""
+        self.stage.renew()
+
     def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
         """The stage's pull."""
         self.stage.pull(anchor, mu)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgenet.data import Dataset, ShareBatches, describe, evaluate
+from edgenet.data import Dataset, Eye, Order, ShareBatches, describe, evaluate, evaluate_at
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.models.layers import LayerList, cut
@@ -16,8 +16,16 @@ from edgenet.models.local import LocalStage
 from edgenet.models.stage import Stage
 from edgenet.models.throttle import Throttled
 from edgenet.node.plan import Plan, Seat
-from edgenet.node.rounds import Keeper, NodeRounds, State
-from edgenet.node.substance import dataset_of, model_of, shares_of
+from edgenet.node.rounds import Infer, Keeper, NodeRounds, State
+from edgenet.node.substance import (
+    dataset_of,
+    eye_of,
+    model_of,
+    order_of,
+    seeing,
+    shares_of,
+    whole_of,
+)
 
 _TEST_BATCH = 256
 
@@ -87,20 +95,41 @@ class NodeBench:
         self._stages.append(stage)
         return Throttled(stage, self._factor, self._journal)
 
+    def cast(self, role: str) -> tuple[str, ...]:
+        """The names of all nodes that play `role`."""
+        return self._plan.casts[role]
+
+    def eye(self, name: str | None = None) -> Eye:
+        """What node `name` (None = this one) sees of the dataset."""
+        number = seeing(self._plan.scheme, self._plan.casts).index(name or self.name)
+        return eye_of(self._plan.topology, self._dataset, number)
+
+    def order(self) -> Order:
+        """The order in which every node goes through the whole training set."""
+        return order_of(self._plan.topology, self._dataset)
+
+    def whole(self) -> nn.Module:
+        """The scheme's own global model."""
+        plan = self._plan
+        return whole_of(plan.topology, plan.scheme, plan.options, self._dataset, plan.casts)
+
     def dataset(self) -> Dataset:
         """The whole dataset."""
         return self._dataset
 
     def batches(self) -> ShareBatches:
-        """This node's share of the training data."""
-        share = self._seat.share
+        """This node's share of the training data, or all of it as this node sees it."""
+        share, eye = self._seat.share, None
         if share is None:
             raise ValueError(f"role '{self._seat.role}' owns no training data")
-        dealt = shares_of(self._plan.topology, self._dataset, self._plan.shares)[share]
+        if self._train.data.views and self._plan.role(self._seat.role).sees:
+            eye, (dealt,) = self.eye(), shares_of(self._plan.topology, self._dataset, 1)
+        else:
+            dealt = shares_of(self._plan.topology, self._dataset, self._plan.shares)[share]
         labels = describe(self._dataset.train_y, [dealt], self._dataset.classes)[0]
         self._journal.event("share", samples=len(dealt), labels=labels)
         batch = self._train.batch
-        return ShareBatches(self._dataset, dealt, batch, seed=self.seed, share=share)
+        return ShareBatches(self._dataset, dealt, batch, seed=self.seed, share=share, eye=eye)
 
     def rounds(self) -> NodeRounds:
         """The rounds to go through."""
@@ -137,8 +166,11 @@ class NodeBench:
             raise ValueError(f"role '{self._seat.role}' needs train.cut")
         return cut(self.layers(), self._train.cut)
 
-    def _test(self, models: Sequence[State]) -> tuple[float, float]:
+    def _test(self, models: Sequence[State], infer: Infer | None = None) -> tuple[float, float]:
         """(mean loss, accuracy) over the test set, dealt out among the models in turn."""
+        if infer is not None:
+            score = evaluate_at(infer, self._dataset, _TEST_BATCH)
+            return score.loss, score.accuracy
         model = self.layers().eval()
         state = model.state_dict()
         loss, right, samples = 0.0, 0.0, 0

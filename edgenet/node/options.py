@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from edgenet.errors import TopologyError
 from edgenet.schemes import SCHEMES, Scheme
@@ -15,6 +15,7 @@ _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     str: ((str,), "a word"),
+    tuple: ((str, list), "a name or a list of names"),
 }
 
 
@@ -79,11 +80,30 @@ def without_foreign(topology: Topology, scheme: Scheme) -> Topology:
     )
 
 
-def _typed(where: str, key: str, value: Any, kind: type) -> Any:
+def unused(topology: Topology, scheme: Scheme) -> tuple[str, ...]:
+    """For the records: what the topology sets and the scheme does not use, as sentences."""
+    if topology.train.data.views and not any(role.sees for role in scheme.roles):
+        return (f"scheme '{scheme.name}' does not use train.data.views",)
+    return ()
+
+
+def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
+    kind = get_origin(kind) or kind
     accepted, wanted = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise TopologyError(f"{where}: train.{key} is {value!r}; it must be {wanted}")
+    if kind is tuple:
+        return _names(where, key, value)
     return kind(value)
+
+
+def _names(where: str, key: str, value: Any) -> tuple[str, ...]:
+    """A list of names, or names with slashes between them: F1/F2."""
+    items = value.split("/") if isinstance(value, str) else value
+    for item in items:
+        if not isinstance(item, str) or not item:
+            raise TopologyError(f"{where}: train.{key} has {item!r} in it; it must be a name")
+    return tuple(items)
 
 
 def _unknown(key: str, scheme: Scheme, own: tuple[str, ...]) -> str:

@@ -12,9 +12,9 @@ from edgenet.topology.spec import Topology
 def place(topology: Topology, scheme: Scheme) -> dict[str, tuple[str, ...]]:
     """Role name -> node names, in the scheme's order of roles.
 
-    `place:` decides first. A single role that it does not name goes to the first node that is
-    called like it (or whose group is), else to the first in the file; a role of many takes all
-    nodes that are left. Nodes that no role needs are not started.
+    `place:` decides first, and alone for roles that only it fills. A single role that it does not
+    name goes to the first node that is called like it (or whose group is), else to the first in the
+    file; a role of many takes all nodes that are left. Nodes that no role needs are not started.
 
     Raises:
         TopologyError: `place:` asks for the impossible, or too few nodes are there.
@@ -22,6 +22,9 @@ def place(topology: Topology, scheme: Scheme) -> dict[str, tuple[str, ...]]:
     placed = _explicit(topology, scheme)
     for role in sorted(scheme.roles, key=lambda role: role.many):
         if role.name in placed:
+            continue
+        if role.placed:
+            placed[role.name] = ()
             continue
         taken = {name for names in placed.values() for name in names}
         left = [node for node in topology.nodes if node.name not in taken]
@@ -58,7 +61,7 @@ def _explicit(topology: Topology, scheme: Scheme) -> dict[str, tuple[str, ...]]:
 
 
 def _shortage(topology: Topology, scheme: Scheme) -> str:
-    needs = _list([_need(role) for role in scheme.roles])
+    needs = _list([_need(role) for role in scheme.roles if not role.placed])
     count = len(topology.nodes)
     nodes = "1 node" if count == 1 else f"{count} nodes"
     return f"scheme '{scheme.name}' needs {needs}, but the topology has only {nodes} to place"

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from edgenet import channels
 from edgenet.data import Dataset
 from edgenet.errors import TopologyError
-from edgenet.node.options import at_key, scheme_options, without_foreign
+from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
-from edgenet.node.substance import check_substance, shares_of
+from edgenet.node.substance import check_substance, shares_of, whole_of
 from edgenet.schemes import SCHEMES, Role, Scheme
 from edgenet.shaping.lanes import pool_of
 from edgenet.topology import dump
@@ -49,11 +51,16 @@ class Plan:
     seats: tuple[Seat, ...]
     """In rank order. Nodes without a role have no seat and are not started."""
     parameters: int
-    """Trained numbers of the whole model."""
+    """Trained numbers of the whole model (of the scheme's own, where it has one)."""
     notes: tuple[str, ...] = ()
     """What a reader of the results has to know about the data, as sentences."""
     digest: bytes = field(repr=False)
     """SHA-256 of the resolved topology: nodes that disagree on it do not link."""
+
+    @property
+    def casts(self) -> dict[str, tuple[str, ...]]:
+        """Role -> the names of its nodes, in rank order."""
+        return _casts(self.scheme, self.seats)
 
     @property
     def shares(self) -> int:
@@ -101,17 +108,27 @@ def resolve(topology: Topology) -> Plan:
     for seat in seats:
         for peer, _ in seat.peers:
             _channel(topology, seat.name, peer)
-    dataset, model = check_substance(topology, scheme, count_shares(seats))
+    dataset, layers = check_substance(topology, scheme, count_shares(seats) or 1)
     _check_shares(topology, scheme, options, seats, dataset)
+    model: nn.Module = layers
+    if scheme.model is not None:
+        model = whole_of(topology, scheme, options, dataset, _casts(scheme, seats))
     return Plan(
         topology=topology,
         scheme=scheme,
         options=options,
         seats=seats,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        notes=dataset.notes,
+        notes=(*dataset.notes, *unused(topology, scheme)),
         digest=hashlib.sha256(dump(topology).encode()).digest(),
     )
+
+
+def _casts(scheme: Scheme, seats: Sequence[Seat]) -> dict[str, tuple[str, ...]]:
+    return {
+        role.name: tuple(seat.name for seat in seats if seat.role == role.name)
+        for role in scheme.roles
+    }
 
 
 def count_shares(seats: Sequence[Seat]) -> int:

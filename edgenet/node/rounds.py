@@ -14,8 +14,16 @@ from torch import Tensor
 from edgenet.meters import Journal
 
 State = Sequence[Tensor]
-Tester = Callable[[Sequence[State]], tuple[float, float]]
-"""Models to test, the test set being dealt out among them -> (mean loss, accuracy in [0, 1])."""
+Infer = Callable[[Tensor], Tensor]
+"""Indices of test samples -> their logits."""
+
+
+class Tester(Protocol):
+    """Tests models."""
+
+    def __call__(self, models: Sequence[State], infer: Infer | None) -> tuple[float, float]:
+        """`models`, the test set being dealt out among them, or what `infer` finds out; returns
+        (mean loss, accuracy in [0, 1])."""
 
 
 class ByteMeter(Protocol):
@@ -40,13 +48,13 @@ class Keeper:
         self._path, self._names = path, tuple(names)
         self._next = 0.0
 
-    def keep(self, state: State, *, last: bool) -> None:
+    def keep(self, state: State, *, last: bool, names: Sequence[str] | None = None) -> None:
         """Write `state` to the file, unless the last save was a moment ago."""
         start = time.monotonic()
         if self._path is None or (start < self._next and not last):
             return
         part = self._path.with_suffix(".part")
-        torch.save(dict(zip(self._names, state, strict=True)), part)
+        torch.save(dict(zip(names or self._names, state, strict=True)), part)
         os.replace(part, self._path)
         end = time.monotonic()
         self._next = end + 10 * (end - start)
@@ -102,15 +110,22 @@ class NodeRounds:
         return number == self._total or (self._every > 0 and number % self._every == 0)
 
     def report(
-        self, *, state: State | None = None, models: Sequence[State] = (), **figures: Any
+        self,
+        *,
+        state: State | None = None,
+        models: Sequence[State] = (),
+        names: Sequence[str] | None = None,
+        infer: Infer | None = None,
+        **figures: Any,
     ) -> None:
         """Record the round: its figures, the global model, and its accuracy when due."""
         if state is not None:
             with self._journal.span("evaluate", "keep"):
-                self._keeper.keep(state, last=self._journal.round == self._total)
+                last = self._journal.round == self._total
+                self._keeper.keep(state, last=last, names=names)
             if self.due() and self._every > 0:
                 with self._journal.span("evaluate", "test"):
-                    loss, accuracy = self._tester(models or [state])
+                    loss, accuracy = self._tester(models or [state], infer)
                 figures |= {"test_loss": loss, "accuracy": accuracy}
         self.leave()  # so that whoever sees the round's event finds its bytes in front of it
         self._journal.event("round", **figures)

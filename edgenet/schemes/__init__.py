@@ -2,11 +2,14 @@
 
 from edgenet.schemes.bench import Role, Scheme
 from edgenet.schemes.centralized import CENTRALIZED
+from edgenet.schemes.chain import D_SGD
 from edgenet.schemes.federated import FEDAVG, FEDPROX
+from edgenet.schemes.parallel import FPL, SL_VERTICAL
 from edgenet.schemes.split import SPLIT
 
 SCHEMES: dict[str, Scheme] = {
-    scheme.name: scheme for scheme in (CENTRALIZED, FEDAVG, FEDPROX, *SPLIT)
+    scheme.name: scheme
+    for scheme in (CENTRALIZED, FEDAVG, FEDPROX, *SPLIT, FPL, SL_VERTICAL, D_SGD)
 }
 """Every scheme by the name that `train.scheme` takes."""
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from edgenet.data import Dataset
+from edgenet.data import Dataset, Eye, Order
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.models.layers import LayerList
 from edgenet.models.stage import Stage
@@ -50,12 +50,17 @@ class Rounds(Protocol):
         *,
         state: Sequence[Tensor] | None = None,
         models: Sequence[Sequence[Tensor]] = (),
+        names: Sequence[str] | None = None,
+        infer: Callable[[Tensor], Tensor] | None = None,
         **figures: Any,
     ) -> None:
         """Record this round's figures (loss=..., active=...) and save `state` (the global model, as
         `Stage.state`) as the newest checkpoint. When an evaluation is due, test it and record
         the accuracy; where every client has a model of its own, `models` has them all, and the test
-        set is dealt out among them."""
+        set is dealt out among them.
+
+        A global model that is not `train.model` comes with the `names` of its tensors (state_dict
+        keys), and with `infer`, from indices of test samples to their logits."""
 
     def due(self) -> bool:
         """Whether the global model is wanted at the end of this round (to be tested; the last)."""
@@ -94,6 +99,19 @@ class Bench(Protocol):
         `train.lr`, slowed down like the device, counted in its memory. `first`: nobody needs the
         error of its input."""
 
+    def cast(self, role: str) -> tuple[str, ...]:
+        """The names of all nodes that play `role`, there or not, in file order."""
+
+    def eye(self, name: str | None = None) -> Eye:
+        """What node `name` (None = this one), of a role that `sees`, sees of the dataset."""
+
+    def order(self) -> Order:
+        """The order in which the whole training set is gone through: the same at every node. An
+        epoch of it is `local_epochs` passes."""
+
+    def whole(self) -> nn.Module:
+        """The scheme's own global model (`Scheme.model`), initialised by the seed."""
+
     def dataset(self) -> Dataset:
         """The whole dataset, for schemes that deal it out in ways of their own."""
 
@@ -119,6 +137,31 @@ class Role:
     """Roles it exchanges messages with; each such pair of nodes gets a link."""
     trains_on: bool = False
     """It owns a share of the training data."""
+    sees: bool = False
+    """It sees every sample of the training data, through its own one of `train.data.views`; where
+    it also `trains_on`, it does so if there are views, and else has a share."""
+    placed: bool = False
+    """Only nodes that `place:` names play it; there may be none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a scheme's own global model is made from."""
+
+    layers: LayerList
+    """`train.model`, initialised by the seed; not used elsewhere."""
+    image: tuple[int, ...]
+    """Shape of its input: (channels, height, width)."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of what each node sees, of all that see, in file order."""
+    options: Any
+    """An instance of `Scheme.options`."""
+    cut: str | int | None
+    """`train.cut`."""
+    seed: int
+    """The run's."""
+    cast: Mapping[str, tuple[str, ...]]
+    """Role -> the names of its nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +181,6 @@ class Scheme:
     check: Callable[[Any, Mapping[str, int], int], None] | None = None
     """Called before a run with the options, {node that trains: samples} and `train.batch`. A
     ValueError that it raises starts with the name of the key under `train:`."""
+    model: Callable[[Setting], nn.Module] | None = None
+    """Makes the global model where that is not `train.model`. A ValueError that it raises starts
+    with the name of the key that is wrong."""
