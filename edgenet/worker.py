@@ -36,12 +36,13 @@ from edgenet.links.gloo import open_store
 from edgenet.links.listener import listen
 from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.assignment import Assignment
-from edgenet.node.plan import Plan, resolve
+from edgenet.node.plan import Plan, Seat, resolve
 from edgenet.node.run import run_node
 from edgenet.node.warm import warm_up
 from edgenet.results.rundir import RunDir
 from edgenet.results.write import write_all
-from edgenet.topology import dump, load
+from edgenet.shaping import apart
+from edgenet.topology import Topology, dump, load
 
 _ENDS_S = 5.0  # for the other ranks, after rank 0's own end
 
@@ -52,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
     plan = resolve(load(options.topology, overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     shaping.check_still(plan.topology)
-    back_end = shaping.choose(plan.topology.shaping, plan.topology, namespaces=False)
+    back_end = _back_end(place, plan.topology)
     address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")
@@ -60,6 +61,8 @@ def execute(options: argparse.Namespace) -> int:
     with open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place)
         run = meeting.run_dir(options.out, plan.topology.name)
+        if place.apart and back_end.used == "netem":
+            _shape(meeting, plan, plan.seats[place.rank], address)
         with _rendezvous(meeting, place, address) as (host, port):
             assignment = Assignment(
                 plan=plan,
@@ -72,8 +75,22 @@ def execute(options: argparse.Namespace) -> int:
                 host_flops=meeting.calibrate(lambda: warm_up(plan)),
                 address=address,
             )
-            record = Record(run, plan.topology, plan.seats, back_end, "torchrun")
+            record = Record(run, plan.topology, plan.seats, back_end, place.launcher)
             return _take_part(assignment, meeting, record if place.rank == 0 else None)
+
+
+def _back_end(place: torchrun.Place, topology: Topology) -> shaping.Shaping:
+    if place.apart:
+        return apart.choose(topology.shaping, topology)
+    return shaping.choose(topology.shaping, topology, namespaces=False)
+
+
+def _shape(meeting: Meeting, plan: Plan, seat: Seat, address: str) -> None:
+    """Queue what this node sends, by peer, on the interface that is its own."""
+    addresses = dict(
+        zip((each.name for each in plan.seats), meeting.addresses(address), strict=True)
+    )
+    apart.shape(address, {addresses[peer]: plan.channel(seat.name, peer) for peer, _ in seat.peers})
 
 
 def _key(place: torchrun.Place) -> bytes:
@@ -130,8 +147,8 @@ def _conclude(plan: Plan, run: RunDir, record: Record, codes: Sequence[int | Non
 
 
 def _verdict(plan: Plan, run: RunDir, ends: dict[str, End]) -> tuple[int, str | None]:
-    if all(end.good for end in ends.values()) and len(ends) == len(plan.seats):
-        return DONE, None
+    if all(seat.name in ends and ends[seat.name].good for seat in plan.seats if seat.essential):
+        return DONE, None  # the others were lost to a quorum, and stand among the faults
     failed = [name for name, end in ends.items() if end.code == NODE_FAILED]
     if failed:
         return NODE_FAILED, told(run, failed[0], ends[failed[0]])

@@ -38,6 +38,17 @@ def _tun() -> bool:
     return True
 
 
+def compose_command() -> list[str]:
+    """Compose, in the form that is installed here."""
+    if _succeeds("docker", "compose", "version"):
+        return ["docker", "compose"]
+    return ["docker-compose"]
+
+
+def _docker() -> bool:
+    return _succeeds("docker", "info") and _succeeds(*compose_command(), "version")
+
+
 def netem_runner() -> str:
     """The command that EDGENET_NETEM_VM names: it runs its arguments as root under a kernel that
     has sch_netem. Empty where none is named."""
@@ -58,7 +69,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "EDGENET_DATA": _data,
     "Linux": lambda: sys.platform.startswith("linux"),
-    "docker": lambda: _succeeds("docker", "info"),
+    "docker": _docker,
     "network namespaces": lambda: _succeeds("unshare", "--net", "true"),
     "TUN": _tun,
     "sch_netem": lambda: bool(netem_runner()) or _netem(),

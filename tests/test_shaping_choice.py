@@ -73,11 +73,11 @@ def test_an_unknown_name_is_answered_with_the_choices() -> None:
 
 
 def test_without_the_right_to_it_the_capability_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_capabilities", lambda: 0)
+    monkeypatch.setattr(choice, "capabilities", lambda: 0)
     assert "lacks CAP_NET_ADMIN; run it as root (in a container: --cap-add NET_ADMIN)" in str(
         available("relay")
     )
-    monkeypatch.setattr(choice, "_capabilities", lambda: 1 << 12)
+    monkeypatch.setattr(choice, "capabilities", lambda: 1 << 12)
     assert "lacks CAP_SYS_ADMIN" in str(available("netem"))
 
 

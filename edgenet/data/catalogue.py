@@ -22,6 +22,9 @@ from edgenet.errors import DataError, InputError
 VARIABLE = "EDGENET_DATA"
 """The environment variable that names the folder of the datasets."""
 
+EMBEDDED = frozenset({"digits"})
+"""The datasets that come with edgenet: they need no folder."""
+
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 """train_x, train_y, test_x, test_y."""
 
@@ -60,7 +63,7 @@ def load(name: str, root: Path | None = None) -> Dataset:
     """
     if name not in DATASETS:
         raise InputError(f"dataset {name!r} is unknown; the choices are {', '.join(DATASETS)}")
-    if name == "digits":
+    if name in EMBEDDED:
         return _load(name, Path())
     return _load(name, _folder(name, root))
 

@@ -73,6 +73,11 @@ class Meeting:
         host, port = self._store.get("rendezvous").decode().split(" ")
         return host, int(port)
 
+    def addresses(self, mine: str) -> Sequence[str]:
+        """Under which address each rank is reached, by rank."""
+        self._store.set(f"address/{self._place.rank}", mine)
+        return [self._store.get(f"address/{rank}").decode() for rank in range(self._place.size)]
+
     def calibrate(self, measure: Callable[[], float | None]) -> float | None:
         """The host's FLOP/s: its first rank measures while the others keep still."""
         place, host = self._place, f"host{self._place.host}"

@@ -14,7 +14,14 @@ KEY = "EDGENET_KEY"
 """Environment variable with the join key of a run that torchrun starts."""
 
 ADDRESS = "EDGENET_ADDRESS"
-"""Environment variable: the address of this host, where the route to MASTER_ADDR misleads."""
+"""Environment variable: the address or name of this host, where the route to MASTER_ADDR misleads,
+and where each rank has its own although they share a host (containers)."""
+
+LAUNCHER = "EDGENET_LAUNCHER"
+"""Environment variable: what started the rank with torchrun's variables, if not torchrun."""
+
+COMPOSE = "compose"
+"""The launcher that starts each rank in a container."""
 
 _NEEDED = (
     "RANK",
@@ -47,6 +54,13 @@ class Place:
     """torchrun's agent serves the store; False: rank 0 has to."""
     run_id: str
     """torchrun's --rdzv-id, and which restart this is."""
+    launcher: str = "torchrun"
+    """What started the rank."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether each rank is alone behind an interface of its own, in a container."""
+        return self.launcher == COMPOSE
 
     @property
     def prefix(self) -> str:
@@ -77,6 +91,7 @@ def place(environment: Mapping[str, str]) -> Place:
         master=(environment["MASTER_ADDR"], _whole(environment, "MASTER_PORT")),
         store_stands=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         run_id=f"{run_id}/{_whole(environment, 'TORCHELASTIC_RESTART_COUNT')}",
+        launcher=environment.get(LAUNCHER, "torchrun"),
     )
 
 
@@ -112,10 +127,11 @@ def address(environment: Mapping[str, str], where: Place) -> str:
     """The address under which peers reach this host: loopback where all ranks share the host.
 
     Raises:
-        InputError: this host knows itself by a loopback address only.
+        InputError: this host knows itself by a loopback address only, or EDGENET_ADDRESS is a name
+            that it does not know.
     """
     if environment.get(ADDRESS):
-        return environment[ADDRESS]
+        return _numbers(environment[ADDRESS])
     if where.local_size == where.size:
         return "127.0.0.1"
     family, kind, protocol, _, target = socket.getaddrinfo(*where.master, type=socket.SOCK_DGRAM)[0]
@@ -129,6 +145,19 @@ def address(environment: Mapping[str, str], where: Place) -> str:
             f"{ADDRESS} to the address by which they can"
         )
     return found
+
+
+def _numbers(name: str) -> str:
+    """The address behind a name, IPv4 where there is one; an address is its own."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise InputError(
+            f"{ADDRESS} is '{name}', which this host cannot resolve ({error.strerror}); set it to "
+            "the address by which the others reach this host"
+        ) from None
+    numbers: list[str] = [str(sockaddr[0]) for *_, sockaddr in found]
+    return next((each for each in numbers if ":" not in each), numbers[0])
 
 
 def _is_loopback(text: str) -> bool:

@@ -22,7 +22,7 @@ KERNEL = ("netem", "relay")
 CHOICES = ("auto", *KERNEL, "paced", "none")
 """What may be asked for."""
 
-_NET_ADMIN, _SYS_ADMIN = 12, 21  # linux/capability.h
+NET_ADMIN, _SYS_ADMIN = 12, 21  # linux/capability.h
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def _namespaces() -> str | None:
         return "network namespaces are a feature of Linux; use --launcher local --shaping paced"
     if importlib.util.find_spec("pyroute2") is None:
         return "the package pyroute2 is missing; install it with `pip install pyroute2`"
-    held = _capabilities()
-    for bit, name in ((_NET_ADMIN, "CAP_NET_ADMIN"), (_SYS_ADMIN, "CAP_SYS_ADMIN")):
+    held = capabilities()
+    for bit, name in ((NET_ADMIN, "CAP_NET_ADMIN"), (_SYS_ADMIN, "CAP_SYS_ADMIN")):
         if not held >> bit & 1:
             return (
                 f"this process lacks {name}; run it as root (in a container: --cap-add "
@@ -149,7 +149,8 @@ def _namespaces() -> str | None:
         )
 
 
-def _capabilities() -> int:
+def capabilities() -> int:
+    """The effective capabilities of this process, a bit each."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)

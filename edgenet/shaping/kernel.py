@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,12 +25,12 @@ class Kernel:
     """A netlink socket in a namespace; a context manager.
 
     Args:
-        namespace: path of the namespace.
+        namespace: path of the namespace; `calls.HERE` is entered without the right to enter any.
     """
 
     def __init__(self, namespace: Path) -> None:
         self.path = namespace
-        with calls.inside(namespace):
+        with nullcontext() if namespace == calls.HERE else calls.inside(namespace):
             self.ip: Any = IPRoute()  # stays in the namespace where it was opened
         self._indexes: dict[str, int] = {}
 
@@ -55,6 +56,17 @@ class Kernel:
     def devices(self) -> set[str]:
         """Names of all interfaces."""
         return {link.get_attr("IFLA_IFNAME") for link in self.ip.get_links()}
+
+    def device_of(self, address: str) -> str:
+        """The interface that has an IPv4 address. Raises ShapingError: there is none."""
+        for found in self.ip.get_addr(address=address):
+            return str(found.get_attr("IFA_LABEL"))
+        raise ShapingError(f"no interface here has the address {address}")
+
+    def unqueue(self, device: str) -> None:
+        """Give an interface the queue back that it came with."""
+        with suppress(NetlinkError):  # it has it still
+            self.ip.tc("del", index=self.index(device), root=True)
 
     def add(self, device: str, kind: str, **settings: Any) -> None:
         """Make an interface."""

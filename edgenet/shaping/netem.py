@@ -18,6 +18,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from edgenet.errors import ShapingError
@@ -172,15 +173,16 @@ def missing() -> str | None:
     module = "sch_htb"
     try:
         with calls.scratch(), Kernel(calls.HERE) as kernel:
-            for module in _try(kernel):  # noqa: B007 (the one at which it stops is the answer)
+            for module in chain(use(kernel), _use_more(kernel)):  # noqa: B007 (where it stops)
                 pass
     except ShapingError:
         return module
     return None
 
 
-def _try(kernel: Kernel) -> Iterator[str]:
-    """Use one module after the other; names each before its use."""
+def use(kernel: Kernel) -> Iterator[str]:
+    """Use what every lane needs on the loopback, a module after the other; names each before its
+    use."""
     traffic = Traffic(kernel)
     yield "sch_htb"
     kernel.set("lo", state="up")
@@ -190,7 +192,11 @@ def _try(kernel: Kernel) -> Iterator[str]:
     traffic.netem("lo", _FIRST, Channel())
     yield "cls_u32"
     traffic.match("lo", [Key(0, 0, 0)], _FIRST)
+
+
+def _use_more(kernel: Kernel) -> Iterator[str]:
+    """The same for what a half-duplex medium needs."""
     yield "ifb"
     kernel.add("air", "ifb")
     yield "act_mirred"
-    traffic.redirect("lo", "air")
+    Traffic(kernel).redirect("lo", "air")
