@@ -73,6 +73,20 @@ def test_tensors_are_views_of_the_message_and_aligned() -> None:
 
 
 @pytest.mark.parametrize(
+    "items",
+    [
+        (1, [torch.ones(32, 1, 5, 5), torch.ones(32)]),  # 6 bytes of padding, 8 of the number
+        (1, 2, 3, 4, 5, 6, 7),
+        ("a" * 4096,),
+        tuple(range(200)),
+    ],
+)
+def test_numbers_and_texts_need_no_padding_to_hide_in(items: tuple[Any, ...]) -> None:
+    """They are payload and stand among the descriptors: they must not be counted as both."""
+    receive(packet(*items).blob.numpy().tobytes())
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"total_bytes": 2**40}, "announced a message of 1099511627776 bytes"),

@@ -128,5 +128,6 @@ class Header:
                 f"announced {self.items} items in {self.descriptor_bytes} bytes of descriptors; "
                 f"the limits are {MAX_ITEMS} and {MAX_DESCRIPTOR_BYTES}"
             )
-        if HEADER_BYTES + self.descriptor_bytes + self.payload_bytes > self.total_bytes:
+        # The two overlap: numbers and texts are payload that stands among the descriptors.
+        if HEADER_BYTES + max(self.descriptor_bytes, self.payload_bytes) > self.total_bytes:
             raise FrameError("announced parts that are larger than the whole")
