@@ -26,6 +26,10 @@ class Tester(Protocol):
         (mean loss, accuracy in [0, 1])."""
 
 
+OWN_MODELS = "models.pt"
+"""The parts that clients keep to themselves, at the end of the run."""
+
+
 class ByteMeter(Protocol):
     """What counts the bytes of a node's links."""
 
@@ -58,6 +62,23 @@ class Keeper:
         os.replace(part, self._path)
         end = time.monotonic()
         self._next = end + 10 * (end - start)
+
+    def keep_own(
+        self, state: State, models: Sequence[State], names: Sequence[str] | None = None
+    ) -> None:
+        """Write what each of `models` has in place of a part of `state`, as `models.pt` beside the
+        file: a list of state_dicts, in the order of the clients."""
+        if self._path is None:
+            return
+        own = [
+            {
+                name: mine.clone()  # else the whole message that it came in would be saved
+                for name, mine, common in zip(names or self._names, model, state, strict=True)
+                if mine is not common
+            }
+            for model in models
+        ]
+        torch.save(own, self._path.with_name(OWN_MODELS))
 
 
 class NodeRounds:
@@ -123,6 +144,8 @@ class NodeRounds:
             with self._journal.span("evaluate", "keep"):
                 last = self._journal.round == self._total
                 self._keeper.keep(state, last=last, names=names)
+                if last and models:
+                    self._keeper.keep_own(state, models, names)
             if self.due() and self._every > 0:
                 with self._journal.span("evaluate", "test"):
                     loss, accuracy = self._tester(models or [state], infer)
