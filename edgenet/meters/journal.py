@@ -12,7 +12,7 @@ the node was in, 0 before the first). The events that the code writes, and their
 | `linked` | peer |
 | `joined` | the node has all its links; times of the topology's events count from the last one's |
 | `share` | samples, labels (samples of each label): the data that the node trains on |
-| `span` | k (compute, send, wait, evaluate, idle), n (what), d (seconds), peer?; t is its start |
+| `span` | k (compute, recompute, send, wait, evaluate, idle), n (what), d (s), peer?; t: start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
 | `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up. \
 copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved |
@@ -20,6 +20,7 @@ copied_payload?, copied_overhead?: the part that a medium's broadcast would have
 | `doing` | k (kinds of the spans that are open now), about once a second |
 | `fault` | peer, what (lost, silent, late, refused), why |
 | `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
+| `memory` | versions, scratch, stash, saved, optimiser (bytes), live (versions): of a stage |
 | `log` | level, text |
 | `end` | status (done, failed, interrupted), error?, code |
 """
