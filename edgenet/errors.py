@@ -12,6 +12,7 @@ EdgenetError                    3  something went wrong while running
 |   |   |-- LinkTimeout         3  alive, but the awaited message did not come within its deadline
 |   |   |-- ProtocolError       3  the peer sent bytes that are not a valid frame
 |   |   `-- JoinRefused         3  the peer does not hold the join key, or runs another topology
+|   |-- ProbeError              3  a link was measured, and it is not what the topology says
 |   `-- QuorumLost              3  too few peers are left to go on
 `-- Interrupted               130  Ctrl-C or SIGTERM
 """
@@ -104,6 +105,10 @@ class JoinRefused(LinkError):
 
 class QuorumLost(NodeError):
     """Fewer peers are left than the scheme may go on with."""
+
+
+class ProbeError(NodeError):
+    """A link was measured before the run, and it is not what the topology asks for."""
 
 
 class Interrupted(EdgenetError):

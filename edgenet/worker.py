@@ -21,11 +21,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from edgenet.cli.arguments import add_out, add_topology, overrides
+from edgenet.cli.arguments import add_out, add_probe, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
 from edgenet.cli.show import print_summary
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
-from edgenet.launchers import shaping, torchrun
+from edgenet.launchers import probing, shaping, torchrun
 from edgenet.launchers.blame import told
 from edgenet.launchers.machinery import facts
 from edgenet.launchers.meeting import Meeting
@@ -35,7 +35,7 @@ from edgenet.launchers.supervisor import StopSignals
 from edgenet.links.gloo import open_store
 from edgenet.links.listener import listen
 from edgenet.links.rendezvous import RendezvousServer
-from edgenet.node.assignment import Assignment
+from edgenet.node.assignment import Assignment, ProbeOrder
 from edgenet.node.plan import Plan, Seat, resolve
 from edgenet.node.run import run_node
 from edgenet.node.warm import warm_up
@@ -63,6 +63,7 @@ def execute(options: argparse.Namespace) -> int:
         run = meeting.run_dir(options.out, plan.topology.name)
         if place.apart and back_end.used == "netem":
             _shape(meeting, plan, plan.seats[place.rank], address)
+        probe = probing.order(plan.topology, back_end.used)
         with _rendezvous(meeting, place, address) as (host, port):
             assignment = Assignment(
                 plan=plan,
@@ -74,6 +75,7 @@ def execute(options: argparse.Namespace) -> int:
                 shaping=back_end.used,
                 host_flops=meeting.calibrate(lambda: warm_up(plan)),
                 address=address,
+                probe=None if probe is None else ProbeOrder(**probe),
             )
             record = Record(run, plan.topology, plan.seats, back_end, place.launcher)
             return _take_part(assignment, meeting, record if place.rank == 0 else None)
@@ -120,14 +122,19 @@ def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) 
         code = run_node(assignment)
         meeting.leave(code)
         if record is not None:
-            return _conclude(assignment.plan, run, record, meeting.ends(_ENDS_S))
+            return _conclude(assignment, run, record, meeting.ends(_ENDS_S))
     if code == NODE_FAILED:
         _say(told(RunDir(assignment.run_dir), assignment.name, End(code=code)))
     return code
 
 
-def _conclude(plan: Plan, run: RunDir, record: Record, codes: Sequence[int | None]) -> int:
+def _conclude(
+    assignment: Assignment, run: RunDir, record: Record, codes: Sequence[int | None]
+) -> int:
     """Write how the run ended, and its results, from every rank's exit code."""
+    plan, probe = assignment.plan, assignment.probe
+    if probe is not None:
+        record.write(probe=probing.table(run, (), assignment.shaping, probe.tolerance))
     ends = {
         seat.name: End(code=code)
         for seat, code in zip(plan.seats, codes, strict=True)
@@ -175,6 +182,7 @@ def main() -> int:
     )
     add_topology(parser)
     add_out(parser)
+    add_probe(parser)
     parser.set_defaults(execute=execute)
     return guarded(parser.parse_args())
 

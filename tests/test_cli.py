@@ -42,7 +42,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "compare", "check", "plan", "devices", "runs", "show", "leakage", "clean"]
+    "command",
+    ["run", "compare", "check", "plan", "probe", "devices", "runs", "show", "leakage", "clean"],
 )
 def test_help_of_each_command_offers_only_what_there_is(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -28,7 +28,7 @@ class Launcher:
         self.out = topology.parent / "runs"
         environment = os.environ | {
             "STANDIN_SCRIPT": json.dumps(script),
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": f"{HERE}:{HERE.parent}",
         }
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "launch_runner.py"), str(topology), str(self.out)],

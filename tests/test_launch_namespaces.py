@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> Path:
 
 def command(file: Path, *options: str, out: str = "runs") -> list[str]:
     start = [sys.executable, "-m", "edgenet", "run", str(file), "--out", str(file.parent / out)]
-    return [*start, *options]
+    return [*start, "--no-probe", *options]
 
 
 def run(file: Path, *options: str, out: str = "runs") -> tuple[Path, str]:

@@ -25,7 +25,7 @@ DEADLINE_S = 10.0
 
 @pytest.fixture(autouse=True)
 def _standin_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{Path(__file__).parents[1]}")
 
 
 class Run:

@@ -49,6 +49,37 @@ def add_format(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """`--launcher`."""
+    parser.add_argument(
+        "--launcher",
+        choices=("local", "namespaces"),
+        help="how the nodes are started, as processes on this host: local = in its network; "
+        "namespaces = in one network namespace each, joined by emulated links (root; default where "
+        "the shaping needs it, else local)",
+    )
+
+
+def add_probe(parser: argparse.ArgumentParser) -> None:
+    """`--probe`, `--no-probe` and `--probe-tolerance`."""
+    parser.add_argument(
+        "--probe",
+        action=argparse.BooleanOptionalAction,
+        help="measure every link before training, and do not train over links that are off; the "
+        "same as --set probe.run=... (default: as the file says, else with netem and relay only)",
+    )
+    add_tolerance(parser)
+
+
+def add_tolerance(parser: argparse.ArgumentParser) -> None:
+    """`--probe-tolerance`."""
+    parser.add_argument(
+        "--probe-tolerance",
+        metavar="PART",
+        help="how far a link may be off; the same as --set probe.tolerance=... (default: 10 %%)",
+    )
+
+
 def overrides(options: argparse.Namespace) -> tuple[str, ...]:
     """`--set`s in order, then the options that are short for one."""
     more = []
@@ -56,4 +87,8 @@ def overrides(options: argparse.Namespace) -> tuple[str, ...]:
         more.append(f"seed={options.seed}")
     if options.shaping is not None:
         more.append(f"shaping={options.shaping}")
+    if getattr(options, "probe", None) is not None:
+        more.append(f"probe.run={str(options.probe).lower()}")
+    if getattr(options, "probe_tolerance", None) is not None:
+        more.append(f"probe.tolerance={options.probe_tolerance}")
     return (*options.changes, *more)

@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import edgenet
-from edgenet.cli import check, clean, compare, compose, devices, leakage, plan, run, runs, show
+from edgenet.cli import (
+    check,
+    clean,
+    compare,
+    compose,
+    devices,
+    leakage,
+    plan,
+    probe,
+    run,
+    runs,
+    show,
+)
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED, EdgenetError
 
 EPILOG = """\
@@ -43,7 +55,9 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for command in (run, compare, check, plan, compose, devices, runs, show, leakage, clean):
+    for command in (
+        run, compare, check, plan, probe, compose, devices, runs, show, leakage, clean,
+    ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(
             name,

@@ -25,13 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     arguments.add_topology(parser)
     arguments.add_out(parser)
-    parser.add_argument(
-        "--launcher",
-        choices=("local", "namespaces"),
-        help="how the nodes are started, as processes on this host: local = in its network; "
-        "namespaces = in one network namespace each, joined by emulated links (root; default where "
-        "the shaping needs it, else local)",
-    )
+    arguments.add_launcher(parser)
+    arguments.add_probe(parser)
     arguments.add_format(parser, "the object of summary.json")
 
 

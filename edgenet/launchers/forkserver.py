@@ -172,6 +172,7 @@ def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | Non
         run_dir=Path(order["run_dir"]),
         key=bytes.fromhex(order["key"]),
         shaping=order["shaping"],
+        probe=order["probe"],
         store_host=listener.getsockname()[0],
         store_port=listener.getsockname()[1],
         host_flops=host_flops,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgenet.shaping import calls
+from edgenet.shaping.asked import Asked
 from edgenet.shaping.choice import KERNEL
 from edgenet.topology.spec import Channel, Topology
+
+if TYPE_CHECKING:
+    from edgenet.shaping.packets import Packets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,12 @@ class Built:
     def check(self) -> None:
         """Raises NodeError when the network has broken down."""
         self._network.check()
+
+    def packets(self, ways: Sequence[Asked]) -> list[Packets]:
+        """What the network does to packets, while nobody else uses it."""
+        from edgenet.shaping.packets import packets
+
+        return packets(self._network, ways)
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
         """What the kernel has counted so far: {node: {link: {rx_bytes, tx_bytes, ...}}}."""

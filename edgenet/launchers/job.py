@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class Job:
     """Host of the rendezvous store."""
     address: str = "127.0.0.1"
     """The address of this host under which other nodes reach its links."""
+    probe: Mapping[str, Any] | None = None
+    """Fields of the `edgenet.node.assignment.ProbeOrder`; None = the links are not measured."""
     host_flops: float | None = None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
 

@@ -16,6 +16,7 @@ from edgenet.launchers.conductor import Conductor
 from edgenet.launchers.forkserver import REAL
 from edgenet.launchers.ground import Built, built
 from edgenet.launchers.policy import Limits, Referee
+from edgenet.launchers.probing import Probing
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
 from edgenet.results.rundir import RunDir, new_run_dir
@@ -44,6 +45,8 @@ class Request:
     """'path.to.key=value', applied in order."""
     out: Path = Path("runs")
     """The run's folder is made in here."""
+    probe_only: bool = False
+    """Measure the links and end; no role is played."""
     launcher: str | None = None
     """'local', 'namespaces' (every node in one of its own), or None: as the shaping needs it."""
 
@@ -104,16 +107,21 @@ class Local:
                 record = Record(run, topology, cast.seats, back_end, launcher)
                 record.write(host_flops=cast.host_flops, **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
-                supervisor.start(run.path, back_end.used, network.ground if network else None)
-                names = [seat.name for seat in cast.seats]
-                conductor = Conductor(run, topology, names, network.apply if network else None)
-                with conductor, self._show(run, topology) as view:
-                    whole = _Whole(view, conductor, *([network] if network else []))
-                    error = self._watch(supervisor, cast, referee, whole, run)
+                probing = Probing(topology, _peers(cast), back_end.used, only=request.probe_only)
+                error = probing.packets(network)
+                if error is None:
+                    ground = network.ground if network else None
+                    supervisor.start(run.path, back_end.used, ground, probing.order)
+                    conductor = Conductor(
+                        run, topology, _names(cast), network.apply if network else None
+                    )
+                    with conductor, self._show(run, topology) as view:
+                        whole = _Whole(view, conductor, *([network] if network else []))
+                        error = self._watch(supervisor, cast, referee, whole, run)
             if network is not None:
                 record.write(interfaces=network.counters())
             grounds.close()
-            return _finish(run, record, referee, error)
+            return _finish(run, record, referee, probing.conclude(run, record) or error)
 
     def _watch(
         self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir
@@ -143,6 +151,14 @@ class Local:
         self._say(f"{what}; the run goes on without it" if end.signal is not None else what)
         if losses == _MOST_LOSSES:
             self._say(f"further losses are told in {run.run_json} at the end only")
+
+
+def _names(cast: Cast) -> list[str]:
+    return [seat.name for seat in cast.seats]
+
+
+def _peers(cast: Cast) -> dict[str, tuple[str, ...]]:
+    return {seat.name: seat.peers for seat in cast.seats}
 
 
 def _launcher(topology: Topology) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgenet.launchers.job import Job
 from edgenet.links.rendezvous import RendezvousServer
-from edgenet.node.assignment import Assignment
+from edgenet.node.assignment import Assignment, ProbeOrder
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import run_node as run_assignment
@@ -67,6 +67,7 @@ def run_node(plan: Plan, name: str, job: Job) -> int:
             store_port=job.store_port,
             key=job.key,
             shaping=job.shaping,
+            probe=None if job.probe is None else ProbeOrder(**job.probe),
             host_flops=job.host_flops,
             address=job.address,
         )

@@ -144,19 +144,29 @@ class Supervisor:
             facts=plan.get("facts", {}),
         )
 
-    def start(self, run_dir: Path, shaping: str, ground: Ground | None = None) -> None:
+    def start(
+        self,
+        run_dir: Path,
+        shaping: str,
+        ground: Ground | None = None,
+        probe: Mapping[str, Any] | None = None,
+    ) -> None:
         """Start every node, with a fresh join key. What becomes of them, `watch` tells.
 
         Args:
             run_dir: the run's folder.
             shaping: the back end in use.
             ground: the namespaces that the nodes are to stand in; None: this process's own.
+            probe: how the links are measured first; None: not at all.
         """
         key = secrets.token_hex(32)
         self._forked = True
         fields = None if ground is None else ground.fields()
         folder = str(run_dir.resolve())
-        self._order("start", run_dir=folder, key=key, shaping=shaping, ground=fields)
+        self._order(
+            "start", run_dir=folder, key=key, shaping=shaping, ground=fields,
+            probe=None if probe is None else dict(probe),
+        )  # fmt: skip
 
     def watch(self, cast: Cast, referee: Referee) -> Iterator[dict[str, Any] | None]:
         """Every report until all nodes have ended, and None whenever a moment has passed; obeys

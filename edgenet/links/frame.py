@@ -43,6 +43,7 @@ KINDS = (
     Kind.DATA,
     Kind.CONTROL,
     Kind.EVALUATION,
+    Kind.PROBE,
 )
 _CODES = {kind: code for code, kind in enumerate(KINDS)}
 _MAGIC = b"EDGN"

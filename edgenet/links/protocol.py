@@ -31,6 +31,8 @@ class Kind(enum.Enum):
     EVALUATION = "evaluation"
     """Sent only so that the testbed can measure (a client's head, to test it): no part of the
     scheme's cost, so it is counted apart and never paced."""
+    PROBE = "probe"
+    """Sent to find out what the link does, before the role plays: counted apart, and shaped."""
 
 
 class Link(Protocol):

@@ -1,5 +1,7 @@
 """Where nodes find each other: a table of names and addresses, served by the launcher or rank 0.
 
+It also holds short notes that nodes leave for each other before they play (`note`).
+
 It is only a directory. Whoever can reach it may write to it, as with torch's TCPStore, and so it is
 not trusted: that the node at an address is the one it claims to be is proven on the connection to
 it (`handshake`). TCPStore itself is not used, because it looks up every peer's name in
@@ -113,17 +115,28 @@ class Rendezvous:
         Raises:
             NodeError: nobody serves, or what is served is no address.
         """
+        value = self.noted(node, timeout_s=timeout_s)
+        if not value:
+            return None
+        host, _, port = value.decode(errors="replace").rpartition(" ")
+        if not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise NodeError(f"{self._where} gives '{value!r}' as the address of {node}")
+        return host, int(port)
+
+    def note(self, key: str, value: bytes, *, timeout_s: float = 30.0) -> None:
+        """Leave something for all to read, at most 256 bytes. The key is no node's name: it has a
+        '/' in it. Raises NodeError: nobody serves."""
+        self._ask(_PUBLISH, key, value, time.monotonic() + timeout_s)
+
+    def noted(self, key: str, *, timeout_s: float) -> bytes:
+        """What was noted under a key, waited for; empty if nothing was in time. Raises NodeError:
+        nobody serves."""
         deadline = time.monotonic() + timeout_s
         while True:
             wait_s = min(_PATIENCE_S, max(0.0, deadline - time.monotonic()))
-            value = self._ask(_LOOK_UP, node, b"%d" % (wait_s * 1000), deadline)
-            if value:
-                host, _, port = value.decode(errors="replace").rpartition(" ")
-                if not (host and port.isdecimal() and 0 < int(port) < 65536):
-                    raise NodeError(f"{self._where} gives '{value!r}' as the address of {node}")
-                return host, int(port)
-            if time.monotonic() >= deadline:
-                return None
+            value = self._ask(_LOOK_UP, key, b"%d" % (wait_s * 1000), deadline)
+            if value or time.monotonic() >= deadline:
+                return value
 
     @property
     def _where(self) -> str:

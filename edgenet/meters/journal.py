@@ -21,6 +21,8 @@ copied_payload?, copied_overhead?: the part that a medium's broadcast would have
 | `fault` | peer, what (lost, silent, late, refused), why |
 | `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
 | `memory` | versions, scratch, stash, saved, optimiser (bytes), live (versions): of a stage |
+| `probe` | a row of the probe's table: source, target, over, asked, measured, off, ... |
+| `probed` | refused (a sentence, or empty), seconds |
 | `log` | level, text |
 | `end` | status (done, failed, interrupted), error?, code |
 """
@@ -55,6 +57,7 @@ class Journal:
         # Wall time moves (NTP); within a run only its start is taken from it.
         self._offset = time.time() - time.monotonic()
         self._open: dict[object, str] = {}
+        self._within = False
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ class Journal:
 
     def event(self, name: str, **fields: Any) -> None:
         """Append one event; `t` and `r` may be given to override now and the current round."""
-        if self._file is None:
+        if self._file is None or (self._within and name == "span"):
             return
         record = {"e": name, "t": round(self.now(), 6), "r": self.round, **fields}
         line = json.dumps(record, separators=(",", ":")) + "\n"
@@ -92,6 +95,16 @@ class Journal:
             del self._open[token]
             at = round(start + self._offset, 6)
             self.event("span", k=kind, n=name, t=at, r=round_, d=round(took, 6), **fields)
+
+    @contextmanager
+    def phase(self, kind: str, name: str) -> Iterator[None]:
+        """One span in the place of all that the body would record: it is the testbed's own."""
+        with self.span(kind, name):
+            self._within = True
+            try:
+                yield
+            finally:
+                self._within = False
 
     def doing(self) -> None:
         """Record the spans that are open, so that a live view knows what a long one is about."""

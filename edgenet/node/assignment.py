@@ -9,6 +9,18 @@ from edgenet.node.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeOrder:
+    """That the links are to be measured first."""
+
+    tolerance: float
+    """Part of what was asked by which a link may be off."""
+    budget_s: float
+    """Seconds that it may take."""
+    only: bool = False
+    """Measure, tell, and end: no role is played, and nothing is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """One node of one run."""
 
@@ -26,6 +38,8 @@ class Assignment:
     """The join key that every node proves to its peers."""
     shaping: str = "none"
     """The back end in use: 'paced' or 'none'."""
+    probe: ProbeOrder | None = None
+    """How the links are measured before the role plays; None = not at all."""
     host_flops: float | None = None
     """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
     address: str = "127.0.0.1"

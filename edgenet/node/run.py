@@ -22,6 +22,7 @@ from edgenet.node.assignment import Assignment
 from edgenet.node.bench import NodeBench
 from edgenet.node.connect import connect
 from edgenet.node.plan import Plan
+from edgenet.node.probing import probe
 
 
 def run_node(assignment: Assignment) -> int:
@@ -36,8 +37,10 @@ def run_node(assignment: Assignment) -> int:
         with _signals_raise():
             factor = start(plan, name, journal, assignment.host_flops)
             with connect(assignment, journal) as (groups, shared):
-                journal.event("joined")
-                play(plan, name, groups, shared, factor, assignment.run_dir)
+                probe(assignment, groups, shared)
+                if assignment.probe is None or not assignment.probe.only:
+                    journal.event("joined")  # from here on links change; they are measured before
+                    play(plan, name, groups, shared, factor, assignment.run_dir)
             journal.event("end", status="done", code=DONE)
         return DONE
     except Interrupted as error:

@@ -16,6 +16,11 @@ from edgenet.results.events import Event
 EVALUATION = "evaluation"
 """The kind of messages that only the testbed needs; no part of a scheme's cost."""
 
+PROBE = "probe"
+"""The kind of messages that measure the links before the run; no part of its cost either."""
+
+APART = (EVALUATION, PROBE)
+
 
 @dataclass
 class Volume:
@@ -83,7 +88,7 @@ class Ledger:
             rounds = self._sent.setdefault(Flow(event.node, peer, kind), {})
             rounds.setdefault(event.round, Volume()).add(volume)
             self._last_round[event.node] = max(event.round, self._last_round.get(event.node, 0))
-            if kind != EVALUATION:
+            if kind not in APART:
                 self._copied.payload += event.count("copied_payload")
                 self._copied.overhead += event.count("copied_overhead")
         else:
@@ -103,25 +108,25 @@ class Ledger:
                 yield flow, self._last_round.get(flow.sender, -1) + 1, surplus
 
     def by_round(self) -> dict[int, Volume]:
-        """Round -> volume, without evaluation."""
+        """Round -> volume, without evaluation and probe."""
         sums: dict[int, Volume] = {}
         for flow, number, volume in self.flows():
-            if flow.kind != EVALUATION:
+            if flow.kind not in APART:
                 sums.setdefault(number, Volume()).add(volume)
         return sums
 
     def as_dict(self) -> dict[str, object]:
         """The `bytes` of summary.json: total, payload, overhead, messages, per_link, by_kind, all
-        without evaluation; and `evaluation`, which is counted apart.
+        without evaluation and probe; and these two, which are counted apart.
 
         All of this crossed a socket. `on_air` is what of it a medium that can broadcast would have
         carried: a message to several members of one shared medium counts there once."""
-        whole, apart = Volume(), Volume()
+        whole, apart = Volume(), {kind: Volume() for kind in APART}
         links: dict[str, Volume] = {}
         kinds: dict[str, Volume] = {}
         for flow, _, volume in self.flows():
-            if flow.kind == EVALUATION:
-                apart.add(volume)
+            if flow.kind in apart:
+                apart[flow.kind].add(volume)
                 continue
             whole.add(volume)
             links.setdefault(f"{flow.sender}->{flow.receiver}", Volume()).add(volume)
@@ -130,7 +135,7 @@ class Ledger:
             **whole.as_dict(),
             "per_link": {name: links[name].as_dict() for name in sorted(links)},
             "by_kind": {name: kinds[name].as_dict() for name in sorted(kinds)},
-            "evaluation": apart.as_dict(),
+            **{kind: volume.as_dict() for kind, volume in apart.items()},
             "on_air": {
                 "total": whole.total - self._copied.total,
                 "payload": whole.payload - self._copied.payload,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from edgenet.results.events import Event, node_events
-from edgenet.results.ledger import EVALUATION
+from edgenet.results.ledger import APART
 from edgenet.results.rundir import SCHEMA_VERSION, RunDir, finite
 from edgenet.results.tally import Tally
 
@@ -132,7 +132,7 @@ class _Counters:
         if event.name == "resources":
             values = {"resident": event.count("rss_bytes")}
             yield self._counter("memory in bytes", ts, values)
-        elif event.text("dir") in self._sums and event.text("k") != EVALUATION:
+        elif event.text("dir") in self._sums and event.text("k") not in APART:
             sums = self._sums[event.text("dir")]
             for key in sums:
                 sums[key] += event.count(key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenet.results.events import Event
-from edgenet.results.ledger import EVALUATION
+from edgenet.results.ledger import APART
 from edgenet.results.nodewatch import NodeWatch
 
 
@@ -124,7 +124,7 @@ class Watch:
     def _count(self, event: Event) -> None:
         self._counted.setdefault(event.round, set()).add(event.node)
         kind, sent = event.text("k"), event.text("dir") == "out"
-        if kind == EVALUATION:
+        if kind in APART:
             return
         ends = (event.node, event.text("peer")) if sent else (event.text("peer"), event.node)
         both = self._bytes.setdefault(event.round, {}).setdefault((*ends, kind), [0, 0])

@@ -84,9 +84,9 @@ class Beam:
             seconds, nanoseconds = struct.unpack("@ll", extra[0][2])
             self.arrivals.append((number, sent / 1e9, seconds + nanoseconds / 1e9))
 
-    def start_again(self) -> None:
-        """Forget what was sent and received."""
-        self.receive()
+    def start_again(self, silence_s: float = _SILENCE_S) -> None:
+        """Forget what was sent and received, and what comes within `silence_s` of each other."""
+        self.receive(silence_s)
         self.sent = 0
         self.arrivals.clear()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgenet.topology.document import scalar
 from edgenet.topology.links import CHANNEL, LTE
-from edgenet.topology.spec import LinkSpec, Node, Partition, TimedEvent, Topology, Train
+from edgenet.topology.spec import LinkSpec, Node, Partition, Probe, TimedEvent, Topology, Train
 from edgenet.units import BYTES, FREQUENCY, RATE, TIME, WATTS, Scale, exact
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./%+-]*(?<! )")
@@ -41,6 +41,7 @@ def dump(topology: Topology) -> str:
         "train": _train(topology.train),
         "faults": _faults(topology),
         "events": [_event(event) for event in topology.events],
+        "probe": _probe(topology.probe),
         "place": {role: list(names) for role, names in topology.place.items()},
         "shaping": topology.shaping,
         "seed": topology.seed,
@@ -174,6 +175,11 @@ def _faults(topology: Topology) -> dict[str, Any]:
     if faults.deadline_s is not None:
         entry["deadline"] = exact(faults.deadline_s, TIME)
     return entry
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    entry: dict[str, Any] = {} if probe.run is None else {"run": probe.run}
+    return entry | {"tolerance": probe.tolerance, "budget": exact(probe.budget_s, TIME)}
 
 
 def _flow(value: Any) -> str:

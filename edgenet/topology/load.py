@@ -13,8 +13,8 @@ from edgenet.topology.events import read_events
 from edgenet.topology.links import read_links
 from edgenet.topology.nodes import NAME, Names, read_nodes
 from edgenet.topology.section import Section
-from edgenet.topology.spec import Faults, Topology
-from edgenet.topology.training import read_faults, read_train
+from edgenet.topology.spec import Faults, Probe, Topology
+from edgenet.topology.training import read_faults, read_probe, read_train
 
 __all__ = ["SHAPING", "dump", "load", "loads"]
 
@@ -73,7 +73,7 @@ def _topology(section: Section, name: str, file: str) -> Topology:
     names = Names(nodes)
     entries = list(_entries(section.entry, ""))
     links, faults, events = section.get("links"), section.get("faults"), section.get("events")
-    folder = Path(file).parent
+    probe, folder = section.get("probe"), Path(file).parent
     read = () if links is None else read_links(links, names, folder)
     return Topology(
         name=name,
@@ -82,6 +82,7 @@ def _topology(section: Section, name: str, file: str) -> Topology:
         train=read_train(section.entries["train"]),
         faults=Faults() if faults is None else read_faults(faults),
         events=() if events is None else read_events(events, nodes, read),
+        probe=Probe() if probe is None else read_probe(probe),
         place=_place(section, names),
         shaping=section.text("shaping", "auto", SHAPING),
         seed=seed,

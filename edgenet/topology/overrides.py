@@ -12,7 +12,8 @@ from edgenet.errors import TopologyError
 from edgenet.topology.document import Entry, parse_override
 from edgenet.topology.section import choose, show
 
-SECTIONS = ("name", "nodes", "links", "train", "faults", "events", "place", "shaping", "seed")
+SECTIONS = ("name", "nodes", "links", "train", "faults", "probe", "events", "place", "shaping",
+            "seed")  # fmt: skip
 """Keys of a topology file."""
 
 _SHORTHANDS = {"train.data": "name", "train.optimizer": "name", "train.partition": "kind"}

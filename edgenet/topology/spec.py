@@ -173,6 +173,18 @@ class Faults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Whether a run measures its links before it trains, and what it does about the result."""
+
+    run: bool | None = None
+    """None: where the kernel's network is emulated (netem, relay), and nowhere else."""
+    tolerance: float = 0.1
+    """A link that is further off than this part of what was asked is not trained on."""
+    budget_s: float = 6.0
+    """Seconds that measuring may take in a run; links that do not fit in are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Topology:
     """A network and what is trained on it."""
 
@@ -181,6 +193,7 @@ class Topology:
     links: tuple[LinkSpec, ...]
     train: Train
     faults: Faults = Faults()
+    probe: Probe = Probe()
     place: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Role -> node names, where the default placement is not wanted."""
     events: tuple[TimedEvent, ...] = ()

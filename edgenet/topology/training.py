@@ -1,4 +1,4 @@
-"""The `train:` and `faults:` sections. What only a scheme can judge goes through unparsed."""
+"""The `train:`, `faults:` and `probe:` sections. What only a scheme can judge goes on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from edgenet.topology.document import Entry
 from edgenet.topology.section import Section, choose, show
-from edgenet.topology.spec import Data, Faults, Optimizer, Partition, Train
-from edgenet.units import fraction_or_count, parse_time
+from edgenet.topology.spec import Data, Faults, Optimizer, Partition, Probe, Train
+from edgenet.units import fraction_or_count, parse_fraction, parse_time
 
 COMMON = (
     "scheme", "model", "data", "partition", "rounds", "epochs", "local_epochs", "batch", "lr",
@@ -64,6 +64,22 @@ def read_faults(entry: Entry) -> Faults:
             "silence" if "silence" in section else "heartbeat",
         )
     return faults
+
+
+def read_probe(entry: Entry) -> Probe:
+    """The section, with its budget in seconds."""
+    section = Section(entry, "probe")
+    section.only("run", "tolerance", "budget")
+    tolerance = section.quantity("tolerance", parse_fraction)
+    budget_s = section.quantity("budget", parse_time)
+    for key, value in (("tolerance", tolerance), ("budget", budget_s)):
+        if value is not None and value <= 0:
+            raise section.fail(f"has {key} 0; leave links unmeasured with run: false", key)
+    return Probe(
+        run=section.flag("run", True) if "run" in section else None,
+        tolerance=Probe().tolerance if tolerance is None else tolerance,
+        budget_s=Probe().budget_s if budget_s is None else budget_s,
+    )
 
 
 def _rounds(section: Section) -> int:
