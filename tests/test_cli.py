@@ -43,7 +43,19 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "compare", "check", "plan", "probe", "devices", "runs", "show", "leakage", "clean"],
+    [
+        "run",
+        "compare",
+        "check",
+        "plan",
+        "probe",
+        "data",
+        "devices",
+        "runs",
+        "show",
+        "leakage",
+        "clean",
+    ],
 )
 def test_help_of_each_command_offers_only_what_there_is(
     command: str, capsys: pytest.CaptureFixture[str]
@@ -221,3 +233,17 @@ def test_show_derives_anew_where_events_are_newer(
     after = json.loads(capsys.readouterr().out)
     assert before["nodes"]["n49"]["status"] == "failed"
     assert after["nodes"]["n49"]["status"] == "interrupted"
+
+
+def test_data_show_draws_what_the_sources_see(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything, sources = tmp_path / "everything.png", tmp_path / "sources.png"
+    assert main(["data", "show", "--samples", "2", "--out", str(everything)]) == 0
+    topology = str(Path(__file__).parents[1] / "topologies" / "quickstart.yaml")
+    views = "train.data={name: digits, views: [erase, sensor]}"
+    command = ["data", "show", topology, "--samples", "2", "--out", str(sources)]
+    assert main([*command, "--set", "train.scheme=fpl", "--set", views]) == 0
+    assert f"2 of them in {sources}" in capsys.readouterr().out
+    assert everything.read_bytes().startswith(b"\x89PNG")
+    assert 0 < sources.stat().st_size < everything.stat().st_size

@@ -15,6 +15,7 @@ from edgenet.cli import (
     clean,
     compare,
     compose,
+    data,
     devices,
     leakage,
     plan,
@@ -56,7 +57,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, devices, runs, show, leakage, clean,
+        run, compare, check, plan, probe, compose, data, devices, runs, show, leakage, clean,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(

@@ -41,7 +41,9 @@ class Order:
                 f"share {share!r} has {len(indices)} samples in batches of {batch}; both must be "
                 "at least 1"
             )
-        self._indices, self._batch, self._each = indices, batch, each
+        self.indices = indices
+        """The samples of a pass (samples,), in the order of the training set."""
+        self._batch, self._each = batch, each
         self._key = ("batches", seed, share)
         self.passes = 0
         """Passes begun so far; set it to go on where an earlier run stopped."""
@@ -49,18 +51,18 @@ class Order:
     @property
     def samples(self) -> int:
         """|D_i|: samples in a pass."""
-        return len(self._indices)
+        return len(self.indices)
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return -(-len(self._indices) // self._batch)
+        return -(-len(self.indices) // self._batch)
 
     def __iter__(self) -> Iterator[Tensor]:
         """One pass: indices int64 (batch,), in an order that depends on the seed, the share and the
         number of the pass alone."""
         random = generator(*self._key, self.passes)
         self.passes += 1
-        order = self._indices[torch.randperm(len(self._indices), generator=random)]
+        order = self.indices[torch.randperm(len(self.indices), generator=random)]
         return iter(torch.split(order, self._batch))
 
     def epoch(self, number: int) -> Iterator[Tensor]:

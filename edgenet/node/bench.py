@@ -104,9 +104,9 @@ class NodeBench:
         number = seeing(self._plan.scheme, self._plan.casts).index(name or self.name)
         return eye_of(self._plan.topology, self._dataset, number)
 
-    def order(self) -> Order:
+    def order(self, times: int = 1) -> Order:
         """The order in which every node goes through the whole training set."""
-        return order_of(self._plan.topology, self._dataset)
+        return order_of(self._plan.topology, self._dataset, times)
 
     def whole(self) -> nn.Module:
         """The scheme's own global model."""

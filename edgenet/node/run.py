@@ -41,6 +41,7 @@ def run_node(assignment: Assignment) -> int:
                 if assignment.probe is None or not assignment.probe.only:
                     journal.event("joined")  # from here on links change; they are measured before
                     play(plan, name, groups, shared, factor, assignment.run_dir)
+            shared.meter.write(journal)  # what still waited to be sent when the role ended
             journal.event("end", status="done", code=DONE)
         return DONE
     except Interrupted as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from edgenet.data import DATASETS, VIEWS, Dataset, Eye, Order, load, partition, subset
@@ -35,9 +36,11 @@ def shares_of(topology: Topology, dataset: Dataset, shares: int) -> tuple[Tensor
     return partition(dataset.train_y, topology.train.partition, shares, topology.seed)
 
 
-def order_of(topology: Topology, dataset: Dataset) -> Order:
+def order_of(topology: Topology, dataset: Dataset, times: int = 1) -> Order:
     """The order in which all nodes go through the whole training set: that of a single learner."""
     (indices,) = shares_of(topology, dataset, 1)
+    if times > 1:
+        indices = torch.arange(times * len(indices))
     train = topology.train
     return Order(indices, train.batch, topology.seed, 0, each=train.local_epochs)
 

@@ -44,6 +44,9 @@ def run_in_threads(plan: Plan, run_dir: Path) -> None:
         try:
             groups = make_groups(plan, plan.seat(name), links[name], own)
             play(plan, name, groups, own, 1.0, run_dir)
+            for link in links[name].values():
+                link.close()
+            own.meter.write(own.journal)  # what still waited to be sent when the role ended
             own.journal.event("end", status="done", code=DONE)
         except BaseException as error:
             failures.append(error)

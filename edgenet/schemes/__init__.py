@@ -4,12 +4,24 @@ from edgenet.schemes.bench import Role, Scheme
 from edgenet.schemes.centralized import CENTRALIZED
 from edgenet.schemes.chain import D_SGD
 from edgenet.schemes.federated import FEDAVG, FEDPROX
+from edgenet.schemes.gfl import GFL
+from edgenet.schemes.images import TRANSFER_IMAGES
 from edgenet.schemes.parallel import FPL, SL_VERTICAL
 from edgenet.schemes.split import SPLIT
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
-    for scheme in (CENTRALIZED, FEDAVG, FEDPROX, *SPLIT, FPL, SL_VERTICAL, D_SGD)
+    for scheme in (
+        CENTRALIZED,
+        FEDAVG,
+        FEDPROX,
+        *SPLIT,
+        FPL,
+        SL_VERTICAL,
+        TRANSFER_IMAGES,
+        GFL,
+        D_SGD,
+    )
 }
 """Every scheme by the name that `train.scheme` takes."""
 

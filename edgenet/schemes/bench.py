@@ -105,9 +105,10 @@ class Bench(Protocol):
     def eye(self, name: str | None = None) -> Eye:
         """What node `name` (None = this one), of a role that `sees`, sees of the dataset."""
 
-    def order(self) -> Order:
+    def order(self, times: int = 1) -> Order:
         """The order in which the whole training set is gone through: the same at every node. An
-        epoch of it is `local_epochs` passes."""
+        epoch of it is `local_epochs` passes. With `times`, of as many samples so many times over
+        (counted from 0), for a set that is put together from what several sources see."""
 
     def whole(self) -> nn.Module:
         """The scheme's own global model (`Scheme.model`), initialised by the seed."""
