@@ -64,8 +64,10 @@ stop_engine() {
     docker network prune --force > /dev/null 2>&1 || true
     kill "$engine_pid" 2> /dev/null || true
     wait "$engine_pid" 2> /dev/null || true
+    engine_pid=
     unset DOCKER_HOST
     exec {engine_lock}>&-
+    umount "$engine"/exec/netns/* 2> /dev/null || true # the host's own, which dockerd leaves mounted
+    rmdir /sys/fs/cgroup/*/docker 2> /dev/null || true
     rm -rf "$engine"
-    engine_pid=
 }

@@ -30,10 +30,10 @@ if [ ! -e "build/wheels/.$libraries" ] \
     "$python" -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         > build/requirements.txt
-    "$python" -m pip download --quiet --only-binary :all: --dest build/wheels \
+    "$python" -m pip download --quiet --quiet --only-binary :all: --dest build/wheels \
         --constraint constraints.txt --requirement build/requirements.txt
     : > "build/wheels/.$libraries"
 fi
 # The host's network, because an engine may have none of its own to offer.
 docker build --network host --quiet --label "edgenet.sources=$sources" \
-    --file launch/Dockerfile --tag edgenet .
+    --file launch/Dockerfile --tag edgenet . > /dev/null
