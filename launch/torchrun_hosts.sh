@@ -8,11 +8,14 @@
 # MASTER_ADDR is host 0 as the others reach it, RANKS how many nodes of the topology this host
 # takes; together the hosts must take all of them (`processes` of `edgenet check T --format json`).
 # Rank r is the r-th seat; the ranks of host 0 come first, and its folder gets the results.
-# EDGENET_ADDRESS names this host's own address where the route to MASTER_ADDR misleads.
+# The others reach this host's links by the address from which it reaches MASTER_ADDR, or by
+# EDGENET_ADDRESS (an address or a name), where that route misleads or MASTER_ADDR means loopback
+# here, as a host's own name often does. No other name has to be known, and GLOO_SOCKET_IFNAME
+# plays no part. Ports: MASTER_PORT at host 0, and any free ones between the hosts.
 set -eu
 
 if [ $# -lt 1 ]; then
-    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 : "${MASTER_ADDR:?the address of host 0}" "${HOSTS:?how many hosts}"
