@@ -74,6 +74,9 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     _line(out, f"{summary['topology']}: {summary['scheme']}, {summary['outcome']}")
     _line(out, f"  {_training(summary)}")
     _line(out, f"  {_cost(summary)}")
+    kernel = summary["bytes"].get("kernel")
+    if kernel:
+        _line(out, f"  {text.headers(kernel)}")
     nodes = sorted(summary["nodes"].items(), key=lambda pair: pair[1]["status"] == "done")
     out.print(table(_NODES, [_row(name, node) for name, node in nodes[:_MOST_NODES]]))
     if len(nodes) > _MOST_NODES:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet.shaping import calls
 from edgenet.shaping.asked import Asked
 from edgenet.shaping.choice import KERNEL
+from edgenet.topology.graph import route
 from edgenet.topology.spec import Channel, Topology
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Built:
 
     def __init__(self, network: Any) -> None:
         self._network = network
+        self._before: dict[str, dict[str, dict[str, int]]] = {}
         nodes = [node.name for node in network.topology.nodes]
         self.ground = Ground(
             core=str(network.core),
@@ -77,10 +79,36 @@ class Built:
         """What the network does to packets, while nobody else uses it."""
         from edgenet.shaping.packets import packets
 
-        return packets(self._network, ways)
+        found = packets(self._network, ways)
+        self._before = self._counted()
+        return found
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
-        """What the kernel has counted so far: {node: {link: {rx_bytes, tx_bytes, ...}}}."""
+        """What the kernel has counted since `packets`, or since the network stands: {node: {link:
+        {rx_bytes, tx_bytes, ...}}}. To be asked while it stands: a relay's interfaces go with it.
+        """
+        found = self._counted()
+        for node, links in found.items():
+            for link, sums in links.items():
+                before = self._before.get(node, {}).get(link, {})
+                links[link] = {name: count - before.get(name, 0) for name, count in sums.items()}
+        return found
+
+    def ways(self, peers: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[str, str]]]:
+        """By which interfaces, as (node, link), the packets of each flow 'source->target' leave.
+
+        Args:
+            peers: of each node.
+        """
+        topology = self._network.topology
+        return {
+            f"{source}->{target}": [(hop.source, hop.link) for hop in way]
+            for source, targets in peers.items()
+            for target in targets
+            if (way := route(topology, source, target)) is not None
+        }
+
+    def _counted(self) -> dict[str, dict[str, dict[str, int]]]:
         return {node: self._network.counters(node) for node in self.ground.namespaces}
 
 

@@ -119,7 +119,7 @@ class Local:
                         whole = _Whole(view, conductor, *([network] if network else []))
                         error = self._watch(supervisor, cast, referee, whole, run)
             if network is not None:
-                record.write(interfaces=network.counters())
+                record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
             grounds.close()
             return _finish(run, record, referee, probing.conclude(run, record) or error)
 

@@ -67,6 +67,9 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         "energy (modelled)": "-" if kwh is None else f"{kwh * 3.6e6:.3g} J",
         "CO2": "-" if kwh is None else f"{summary['carbon_g']:.3g} g",
     }
+    kernel = summary["bytes"].get("kernel")
+    if kernel:
+        figures["headers, acks, resent (kernel)"] = text.amount(kernel["headers"])
     tiles = (f'<div class="card tile"><b>{b}</b><span>{a}</span></div>' for a, b in figures.items())
     return f'<div class="grid tiles">{"".join(tiles)}</div>'
 

@@ -10,6 +10,9 @@ of its keys, all of which may be missing:
 | `parameters` | of the whole model |
 | `shaping` | {used, why}: the back end |
 | `nodes` | {name: {role, device}}, also of nodes that never got to write an event |
+| `probe` | {rows, refused, tolerance, seconds}: asked against measured, before the run |
+| `interfaces` | {node: {link: what the kernel counted}}, in namespaces |
+| `ways` | {'a->b': [[node, link], ...]}: the interfaces by which a flow leaves |
 | `exit_code` | of the command; only once it has ended |
 """
 

@@ -1,6 +1,7 @@
 """summary.json: a run in one object.
 
-`bytes` is the scheme's own traffic; `bytes.evaluation` is what only the testbed needed. A node's
+`bytes` is the scheme's own traffic; `bytes.evaluation` and `bytes.probe` are what only the testbed
+needed, and `bytes.kernel` what crossed emulated interfaces, headers and all. A node's
 `compute_s` is the emulated device's: `slowdown_s` of it were slept. `energy_kwh` and `carbon_g` sum
 up the nodes whose power is known; `energy_unknown` names the others.
 """
@@ -15,6 +16,7 @@ from edgenet.devices import PROFILES
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
 from edgenet.meters import energy
 from edgenet.results.events import Event
+from edgenet.results.kernel import reconciled
 from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.tally import NodeTally, Tally
 
@@ -55,7 +57,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "test_loss": _last(tally, "test_loss"),
         "parameters": run.get("parameters"),
         "shaping": run.get("shaping"),
-        "bytes": tally.ledger.as_dict(),
+        "bytes": {**tally.ledger.as_dict(), "kernel": reconciled(run, tally.ledger.flows())},
         "nodes": nodes,
         "energy_kwh": energy.kwh(joules) if known_j else None,
         "carbon_g": energy.carbon_g(joules) if known_j else None,

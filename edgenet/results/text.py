@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 MISSING = "-"
 _BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -18,6 +19,15 @@ def amount(value: float | None) -> str:
         value /= 1000
         unit, *larger = larger
     return f"{value:.0f} {unit}" if unit == "B" or abs(value) >= 99.95 else f"{value:.1f} {unit}"
+
+
+def headers(kernel: Mapping[str, int]) -> str:
+    """What the kernel counted at emulated interfaces beside what the links did."""
+    part = 100 * kernel["headers"] / max(1, kernel["kernel"])
+    return (
+        f"{amount(kernel['kernel'])} left the emulated interfaces, {amount(kernel['headers'])} of "
+        f"it ({part:.1f} %) in headers, acknowledgements and what was sent again"
+    )
 
 
 def seconds(value: float | None) -> str:
