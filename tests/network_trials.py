@@ -10,6 +10,7 @@ import json
 import socket
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from edgenet.launchers.conductor import Conductor
+from edgenet.meters.start import Start
+from edgenet.results.rundir import new_run_dir
 from edgenet.shaping.measure import Beam, delays_s, loss, rate_bps
 from edgenet.shaping.network import Network
 from edgenet.topology import Topology, loads
@@ -183,6 +187,51 @@ def _figures(network: Network) -> dict[str, float]:
     }
 
 
+def timeline(back_end: str) -> dict[str, Any]:
+    """Rates over a link that a run's timeline degrades, cuts and restores, under a greater load."""
+    events = ("degrade: way, rate: 1 Mbit", "cut: way", "restore: way")
+    listed = "".join(f"  - {{at: {at} s, {event}}}\n" for at, event in enumerate(events, 1))
+    way = "way: {rate: 4 Mbit, delay: 5 ms, queue: 40 kB, between: [base, member0]}"
+    moments = dict(zip(("before", "degraded", "cut", "restored"), range(4), strict=True))
+    with Network(loads(f"{HEAD}links:\n  {way}\nevents:\n{listed}"), back_end) as network:
+        arrived = _arrived(network, 5e6, 4.0)
+    return {moment: _rate_bps(arrived, at + 0.45, 0.5) for moment, at in moments.items()}
+
+
+TRACE = (50, 100, 25, 125)
+"""Packets in each half second."""
+
+
+def recording(back_end: str) -> dict[str, Any]:
+    """Rates over a link that follows a trace, for three periods: medians of its intervals."""
+    packets = " ".join(map(str, TRACE))
+    way = f"trace: {{up: {{period: 2 s, packets: {packets}}}}}, queue: 15 kB"
+    with Network(topology(f"way: {{{way}, between: [base, member0]}}"), back_end) as network:
+        arrived = _arrived(network, 4e6, 6.0)
+    rates = [_rate_bps(arrived, number / 2 + 0.1, 0.4) for number in range(12)]
+    return {"rates_bps": [statistics.median(rates[number::4]) for number in range(4)]}
+
+
+def _arrived(network: Network, load_bps: float, seconds: float) -> list[float]:
+    """When packets came that were sent at `load_bps`, after the start of the timeline."""
+    with tempfile.TemporaryDirectory() as name, Beam(network, "base", "member0") as beam:
+        run = new_run_dir(name, "trial")
+        with Conductor(run, network.topology, (), network.set):
+            start = Start.of(run.path)
+            while (begun := start.at()) is None:
+                time.sleep(0.001)
+            while (at_s := time.monotonic() - begun) < seconds:
+                beam.send(max(0, int(at_s * load_bps / 12_000) - beam.sent))
+                beam.drain()
+                time.sleep(0.005)
+        begun += time.time() - time.monotonic()
+        return [arrival - begun for _, _, arrival in beam.arrivals]
+
+
+def _rate_bps(arrived: list[float], at_s: float, seconds: float) -> float:
+    return sum(at_s <= each < at_s + seconds for each in arrived) * 12_000 / seconds
+
+
 def speed(back_end: str) -> dict[str, Any]:
     """Seconds to make and to remove a network of a base and five members."""
     text = HEAD.replace("count: 3", "count: 5")
@@ -197,7 +246,10 @@ def speed(back_end: str) -> dict[str, Any]:
 
 TRIALS: dict[str, Callable[[str], dict[str, Any]]] = {
     **{profile: partial(fidelity, profile) for profile in PROFILES},
-    **{each.__name__: each for each in (half_load, stream, jitter, shared, changes, speed)},
+    **{
+        each.__name__: each
+        for each in (half_load, stream, jitter, shared, changes, timeline, recording, speed)
+    },
 }
 
 WHERE_TIME_IS_SHARED = {"unequal": unequal}

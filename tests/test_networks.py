@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from facilities import needs, netem_runner
-from network_trials import LOSS, PROFILES, TRIALS, WHERE_TIME_IS_SHARED
+from network_trials import LOSS, PROFILES, TRACE, TRIALS, WHERE_TIME_IS_SHARED
 
 from edgenet.shaping.choice import available
 
@@ -154,6 +154,23 @@ def test_a_link_changes_while_it_runs(tried: Tried) -> None:
         assert found["counts"]["dropped"] == 50
 
     judge(tried, "changes", verdict)
+
+
+def test_a_timeline_is_carried_out_at_its_times(tried: Tried) -> None:
+    def verdict(found: Any) -> None:
+        for moment, rate_bps in (("before", 4e6), ("degraded", 1e6), ("restored", 4e6)):
+            assert found[moment] == pytest.approx(rate_bps, rel=0.06), moment
+        assert found["cut"] == 0
+
+    judge(tried, "timeline", verdict)
+
+
+def test_a_link_follows_its_trace(tried: Tried) -> None:
+    def verdict(found: Any) -> None:
+        asked = [packets * 12_000 / 0.5 for packets in TRACE]
+        assert found["rates_bps"] == pytest.approx(asked, rel=0.1)
+
+    judge(tried, "recording", verdict)
 
 
 def test_a_network_is_soon_up_and_soon_gone(tried: Tried) -> None:
