@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenet import channels
-from edgenet.topology import draw, loads
+from edgenet.topology import draw, load, loads
 from edgenet.topology.draw import LINK_COLUMNS, NODE_COLUMNS
 
 TEXT = """\
@@ -73,7 +73,7 @@ def test_a_group_at_several_distances_is_drawn_with_its_slowest() -> None:
 
 def test_the_drawing_is_plain_and_narrow() -> None:
     for path in (Path(__file__).parent.parent / "topologies").glob("*.yaml"):
-        text = draw.draw(loads(path.read_text()), channels.channel)
+        text = draw.draw(load(path), channels.channel)
         assert text.isascii()
         assert max(len(line) for line in text.splitlines()) <= 100
 
@@ -82,7 +82,7 @@ def test_rows_of_the_tables() -> None:
     topology = loads(TEXT)
     nodes = draw.node_rows(topology)
     assert [row[0] for row in nodes] == ["server", "pi0", "pi1", "pi2", "lone"]
-    assert nodes[1] == ("pi0", "pi4", "4", "4 GiB", "9.51 GFLOP/s", "")
+    assert nodes[1] == ("pi0", "pi4", "4", "4 GiB", "10.8 GFLOP/s", "")
     assert nodes[0][2:] == ("as here", "as here", "as here", "")
     links = draw.link_rows(topology, channels.channel)
     assert links == [
