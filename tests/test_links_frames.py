@@ -64,6 +64,14 @@ def test_a_header_is_64_bytes_and_survives_the_trip() -> None:
     assert len(sent.header.pack()) == HEADER_BYTES
 
 
+def test_many_numbers_are_a_message_too() -> None:
+    """Their payload stands in the descriptors, not behind them."""
+    sent = packet(*range(6), 1.5, "some text that is longer than the padding of a message")
+    raw = sent.blob.numpy().tobytes()
+    assert Header.parse(raw[:HEADER_BYTES]) == sent.header
+    assert decode(sent.blob, sent.header)[:6] == tuple(range(6))
+
+
 def test_tensors_are_views_of_the_message_and_aligned() -> None:
     sent = packet(*ITEMS)
     first, (second, _, _), *_ = decode(sent.blob, sent.header)

@@ -18,11 +18,13 @@ the node was in, 0 before the first). The events that the code writes, and their
 copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved |
 | `traffic` | peer, out, in: bytes that crossed the link since it stands, about once a second |
 | `doing` | k (kinds of the spans that are open now), about once a second |
-| `fault` | peer, what (lost, silent, late, refused), why |
+| `fault` | peer, what (lost, silent, late, refused, dropped), why |
 | `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
 | `memory` | versions, scratch, stash, saved, optimiser (bytes), live (versions): of a stage |
 | `probe` | a row of the probe's table: source, target, over, asked, measured, off, ... |
 | `probed` | refused (a sentence, or empty), seconds |
+| `benchmark` | shards, c, b: what a learner measured of itself (DAB's c_k, b_k) |
+| `worked` | shards, passes, download_s, train_s: a learner's round (DAB) |
 | `log` | level, text |
 | `end` | status (done, failed, interrupted), error?, code |
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,7 +61,7 @@ class NodeBench:
         self._dataset = dataset_of(plan.topology)
         self._stages: list[LocalStage] = []
         self.name, self.seed, self.options = seat.name, plan.topology.seed, plan.options
-        self.local_epochs = self._train.local_epochs
+        self.local_epochs, self.batch = self._train.local_epochs, self._train.batch
         self.deadline_s = plan.topology.faults.deadline_s
 
     def link(self, role: str) -> Link:
@@ -142,6 +144,14 @@ class NodeBench:
             tester=self._test,
             keeper=Keeper(keep, tuple(self.layers().state_dict())),
         )
+
+    def clock(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Append an event to the node's journal."""
+        self._journal.event(event, **fields)
 
     def traffic(self) -> None:
         """Record the bytes that crossed each link since it stands."""

@@ -3,6 +3,7 @@
 from edgenet.schemes.bench import Role, Scheme
 from edgenet.schemes.centralized import CENTRALIZED
 from edgenet.schemes.chain import D_SGD
+from edgenet.schemes.edge_learning import EDGE_LEARNING
 from edgenet.schemes.federated import FEDAVG, FEDPROX
 from edgenet.schemes.gfl import GFL
 from edgenet.schemes.images import TRANSFER_IMAGES
@@ -21,6 +22,7 @@ SCHEMES: dict[str, Scheme] = {
         TRANSFER_IMAGES,
         GFL,
         D_SGD,
+        *EDGE_LEARNING,
     )
 }
 """Every scheme by the name that `train.scheme` takes."""

@@ -74,6 +74,8 @@ class Bench(Protocol):
     options: Any
     """The scheme's own settings: an instance of its `Scheme.options`."""
     local_epochs: int
+    batch: int
+    """`train.batch`, for schemes whose data comes over the links."""
     deadline_s: float | None
 
     def link(self, role: str) -> Link:
@@ -121,6 +123,12 @@ class Bench(Protocol):
 
     def rounds(self) -> Rounds:
         """The rounds to go through."""
+
+    def clock(self) -> float:
+        """Seconds since some moment, for schemes that act on times they measure."""
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Append an event of the scheme's own to this node's journal."""
 
 
 @dataclass(frozen=True, kw_only=True)

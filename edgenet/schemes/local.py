@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
 from edgenet.errors import NodeError
 from edgenet.models.stage import Stage, cross_entropy
-from edgenet.schemes.bench import Batches
 
 
 def train_pass(
-    model: Stage, batches: Batches, anchor: Sequence[Tensor] = (), mu: float = 0.0
+    model: Stage,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    anchor: Sequence[Tensor] = (),
+    mu: float = 0.0,
 ) -> float:
     """Train `model` on every batch once; returns the mean loss over the pass's batches.
 

@@ -1,0 +1,176 @@
+"""The orchestrator's half of `edgenet.schemes.edge_learning`, where the steps are listed: it
+owns the data and serves it, and takes the mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgenet.errors import NodeError
+from edgenet.links.protocol import Kind, LinkGroup
+from edgenet.models.stage import Stage
+from edgenet.schemes.allocation import Capability, Sizes, Work, csa, equal_split, staleness
+from edgenet.schemes.bench import Rounds
+from edgenet.schemes.federated import weighted_mean
+from edgenet.schemes.shards import Stock
+
+MISSES = 2
+"""So many deadlines missed in a row end a learner's part in `dab-dynamic`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the orchestrator demands, and offers."""
+
+    deadline_s: float
+    """D."""
+    passes: int
+    """mu."""
+    benchmark: int = 0
+    """n: shards that learners measure themselves with."""
+    margin: float = 0.0
+    """Part of D that is kept free."""
+    dynamic: bool = False
+    """Whether the request that comes with an update counts for the next round."""
+
+    @property
+    def planned_s(self) -> float:
+        """The time that allocations fill."""
+        return (1 - self.margin) * self.deadline_s
+
+
+class Watch(Protocol):
+    """What a learner measures with, and where it writes what it keeps to itself."""
+
+    def clock(self) -> float:
+        """Seconds since some moment."""
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Append an event to the node's own journal."""
+
+
+def dab_orchestrator(
+    learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
+) -> None:
+    """The orchestrator of `dab` and `dab-dynamic`: it learns requests, and nothing else."""
+    learners.broadcast(terms.planned_s, terms.passes, terms.benchmark, len(stock))  # step 1
+    wanted = recruit(learners, stock)  # steps 2, 3
+    works = {name: Work(shards=shards, passes=terms.passes) for name, shards in wanted.items()}
+    conduct(learners, model, rounds, stock, terms, works, watch)
+
+
+def csa_orchestrator(
+    learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
+) -> None:
+    """The orchestrator of `csa`: it is told what each learner can do, and decides."""
+    learners.broadcast(terms.benchmark)
+    told = recruit(learners, stock)
+    able = [Capability(shards_per_s=c, bytes_per_s=b) for c, b, _, _ in told.values()]
+    sizes = [Sizes(model_bytes=m, shard_bytes=d) for _, _, m, d in told.values()]
+    works = csa(terms.planned_s, len(stock), able, sizes[0]) if sizes else []
+    dealt = dict(zip(told, works, strict=True))
+    conduct(learners, model, rounds, stock, terms, dealt, watch)
+
+
+def equal_orchestrator(
+    learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
+) -> None:
+    """The orchestrator of `equal-split`: it asks nothing and gives everybody the same."""
+    names = learners.names
+    dealt = zip(names, equal_split(len(stock), len(names)), strict=True)
+    works = {name: Work(shards=shards, passes=terms.passes) for name, shards in dealt}
+    conduct(learners, model, rounds, stock, terms, works, watch)
+
+
+def recruit(learners: LinkGroup, stock: Stock) -> dict[str, Any]:
+    """Serve every learner the shards of its benchmark; returns what each says after it."""
+    served: set[str] = set()
+    answers: dict[str, Any] = {}
+    while set(learners.names) - set(answers):
+        name, message = learners.recv_any()
+        if name in served:
+            answers[name] = message
+        else:
+            x, y = stock.draw(0, {name: message})[name]
+            learners.send(name, x, y, kind=Kind.DATA)
+            served.add(name)
+    return {name: answers[name] for name in learners.names}
+
+
+def conduct(
+    learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms,
+    works: dict[str, Work], watch: Watch,
+) -> None:  # fmt: skip
+    """The rounds, steps 4 to 7, whoever decided on the `works`."""
+    late: set[str] = set()
+    misses: Counter[str] = Counter()
+    _refuse(works, len(stock), watch)
+    for number in rounds:
+        wait_s = terms.deadline_s if not _free(learners, works, late) else 0.0
+        back = learners.gather(late, deadline_s=wait_s)  # only their requests are of use
+        late -= set(back)
+        _renew(works, back, terms, len(stock), watch)
+        start_s = watch.clock()
+        asked = learners.broadcast(number, to=_free(learners, works, late))
+        if not asked and not late:
+            raise NodeError("no learner takes part (any more); raise train.deadline")
+        dealt = stock.draw(number, {name: works[name].shards for name in asked})
+        for name, (x, y) in dealt.items():
+            learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)  # step 4
+        left_s = max(1e-3, terms.deadline_s - (watch.clock() - start_s))
+        answers = learners.gather(asked, deadline_s=left_s)  # steps 5, 6
+        missed = [name for name in asked if name not in answers and name in learners.names]
+        states = [state for _, state in answers.values()]
+        if states:
+            model.load(weighted_mean(states, [1] * len(states)))  # step 7
+        served = [works[name] for name in answers]
+        rounds.report(
+            state=model.state(),
+            active=list(answers),
+            late=len(missed),
+            shards=sum(work.shards for work in served),
+            staleness=staleness(served),
+        )
+        late |= set(missed)
+        misses.update(missed)
+        misses -= Counter({name: misses[name] for name in answers})
+        _renew(works, answers, terms, len(stock), watch)
+        _drop(works, misses, terms, watch)
+    learners.gather(late, deadline_s=terms.deadline_s)  # nobody is cut off in the middle
+    learners.broadcast()
+
+
+def _free(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> list[str]:
+    """Who can be asked now, in file order."""
+    nobody = Work(shards=0, passes=0)
+    return [n for n in learners.names if n not in late and works.get(n, nobody).shards > 0]
+
+
+def _renew(
+    works: dict[str, Work], answers: dict[str, Any], terms: Terms, offered: int, watch: Watch
+) -> None:
+    """Take the requests that came with the updates."""
+    if terms.dynamic:
+        for name, (wanted, _) in answers.items():
+            if works[name].shards:
+                works[name] = Work(shards=wanted, passes=terms.passes)
+    _refuse(works, offered, watch)
+
+
+def _refuse(works: dict[str, Work], offered: int, watch: Watch) -> None:
+    """End the part of whoever asks for more than there is: no honest learner does."""
+    for name, work in works.items():
+        if work.shards > offered:
+            works[name] = Work(shards=0, passes=0)
+            why = f"{name} asked for {work.shards} shards, but {offered} are offered"
+            watch.note("fault", peer=name, what="refused", why=why)
+
+
+def _drop(works: dict[str, Work], misses: Counter[str], terms: Terms, watch: Watch) -> None:
+    """End the part of whoever missed the deadline too often in a row."""
+    for name in works:
+        if terms.dynamic and misses[name] >= MISSES and works[name].shards:
+            works[name] = Work(shards=0, passes=0)
+            why = f"{name} missed the deadline of {terms.deadline_s:g} s {MISSES} times in a row"
+            watch.note("fault", peer=name, what="dropped", why=why)
