@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import Any, get_origin, get_type_hints
 
 from edgenet.errors import TopologyError
 from edgenet.schemes import SCHEMES, Scheme
 from edgenet.topology.spec import Topology, Train
 
-_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     str: ((str,), "a word"),
     tuple: ((str, list), "a name or a list of names"),
+    Mapping: ((dict,), "a mapping of names to whole numbers"),
 }
 
 
@@ -92,6 +94,9 @@ def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
     accepted, wanted = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise TopologyError(f"{where}: train.{key} is {value!r}; it must be {wanted}")
+    if kind is Mapping:
+        entries: Any = value
+        return {name: _typed(where, f"{key}.{name}", entries[name], int) for name in entries}
     if kind is tuple:
         return _names(where, key, value)
     return kind(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgenet.results import text
 from edgenet.results.style import STYLE
-from edgenet.results.svg import Bar, bar_chart, line_chart
+from edgenet.results.svg import Bar, bar_chart, line_chart, line_charts
 
 _BARS = 24
 """Most bars in a chart; the longest are shown."""
@@ -83,7 +83,20 @@ def _curves(table: Sequence[Mapping[str, Any]]) -> list[str]:
     for tone, (key, title) in enumerate((("accuracy", "Test accuracy"), ("loss", "Training loss"))):
         points = [(float(row["round"]), row[key]) for row in table if row[key] is not None]
         plots.append(line_chart(points, title=title, x_label="round", tone=tone))
+    weights = _junction(table)
+    if weights:
+        title = "What the junction gives to each source (norm of its columns)"
+        plots.append(line_charts(weights, title=title, x_label="round"))
     return plots
+
+
+def _junction(table: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """{source: (round, norm)} where a junction reported them (the columns `junction.<source>`)."""
+    names = dict.fromkeys(key for row in table for key in row if key.startswith("junction."))
+    return {
+        name.partition(".")[2]: [(float(row["round"]), row[name]) for row in table if name in row]
+        for name in names
+    }
 
 
 def _links(summary: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@
 | payload_bytes, overhead_bytes | of all links, without evaluation |
 | faults | how many faults were recorded in the round, by all nodes together |
 
-Behind them stand the scheme's own figures, as far as they are single values.
+Behind them stand the scheme's own figures, as far as they are single values; one that is a mapping
+(`junction`: source -> norm of its columns) makes a column for each key, `junction.<source>`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +87,13 @@ def active_count(each: RoundTally) -> int | None:
 
 def _own(each: RoundTally) -> dict[str, Any]:
     """The scheme's own figures."""
-    return {
-        key: value
-        for key, value in each.fields.items()
-        if key not in COLUMNS and isinstance(value, str | int | float)
-    }
+    flat: dict[str, Any] = {}
+    for key, value in each.fields.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{part}": item for part, item in value.items()}
+        elif key not in COLUMNS:
+            flat[key] = value
+    return {key: value for key, value in flat.items() if isinstance(value, str | int | float)}
 
 
 def rounds_csv(table: list[dict[str, Any]]) -> str:

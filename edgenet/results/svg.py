@@ -7,11 +7,13 @@ Classes used: title, axis, grid, series, dot, and tone0 .. tone4 for the colours
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 Point = tuple[float, float]
+
+_TONES = 5
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,53 @@ def line_chart(points: Sequence[Point], *, title: str, x_label: str, tone: int =
         x_label: below it.
         tone: which of the page's colours.
     """
+    return line_charts({"": points}, title=title, x_label=x_label, tone=tone)
+
+
+def line_charts(
+    series: Mapping[str, Sequence[Point]], *, title: str, x_label: str, tone: int = 0
+) -> str:
+    """Several curves over the same axes; their names stand in the picture, in their colours.
+
+    Args:
+        series: name -> (x, y), finite, x rising; a single one may have the name ''.
+        title, x_label: as for `line_chart`.
+        tone: the colour of the first.
+    """
+    points = [point for curve in series.values() for point in curve]
     if not points:
         return _svg(480, 60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
-    xs, ys = zip(*points, strict=True)
-    marks = ticks(min(ys), max(ys))
-    frame = _Frame(52, 470, 30, 190, (min(xs), max(xs)), (marks[0], marks[-1]))
+    marks = ticks(min(y for _, y in points), max(y for _, y in points))
+    xs = sorted({x for x, _ in points})
+    frame = _Frame(52, 470, 30, 190, (xs[0], xs[-1]), (marks[0], marks[-1]))
     parts = [_rule(frame, mark) for mark in marks]
     parts += [_x_tick(frame, x) for x in _few(xs)]
     parts.append(
         f'<text class="axis" x="261" y="222" text-anchor="middle">{escape(x_label)}</text>'
     )
+    right = 470.0
+    for number, (name, curve) in enumerate(series.items()):
+        parts.append(_curve(frame, curve, (tone + number) % _TONES))
+        right -= 26 + 7 * len(name)
+        if name:
+            parts.append(_key(name, right, (tone + number) % _TONES))
+    return _svg(480, 230, title, "".join(parts))
+
+
+def _curve(frame: _Frame, points: Sequence[Point], tone: int) -> str:
     pixels = [frame.place(point) for point in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    parts.append(f'<polyline class="series tone{tone}" points="{path}"/>')
+    drawn = [f'<polyline class="series tone{tone}" points="{path}"/>']
     if len(points) <= 200:
-        parts += [_dot(at, of, tone) for at, of in zip(pixels, points, strict=True)]
-    return _svg(480, 230, title, "".join(parts))
+        drawn += [_dot(at, of, tone) for at, of in zip(pixels, points, strict=True)]
+    return "".join(drawn)
+
+
+def _key(name: str, x: float, tone: int) -> str:
+    return (
+        f'<rect class="tone{tone}" x="{x:.1f}" y="8" width="9" height="9" rx="2"/>'
+        f'<text class="axis" x="{x + 13:.1f}" y="17">{escape(name)}</text>'
+    )
 
 
 @dataclass(frozen=True)

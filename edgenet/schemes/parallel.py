@@ -43,6 +43,17 @@ from edgenet.models.stage import Stage
 from edgenet.schemes.bench import Bench, Role, Rounds, Scheme, Setting
 from edgenet.schemes.chain import Judge, chain, collect, deal, judge_of, load, play_stage
 from edgenet.schemes.local import mean, require_finite
+from edgenet.schemes.parallel_options import FplOptions, VerticalOptions, check_times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Who goes through which samples when."""
+
+    order: Order
+    """The order of the samples, the same for all."""
+    takes_part: Callable[[str, int], bool] = lambda source, epoch: True
+    """(source, epoch 1, 2, ...) -> whether it is to take part."""
 
 
 def source(server: Link, branch: Stage, eye: Eye, order: Order, rounds: Rounds) -> None:
@@ -63,19 +74,20 @@ def server(
     trunk: Stage,
     model: Merged,
     judge: Judge,
-    order: Order,
+    course: Course,
     rounds: Rounds,
     test: Callable[[], Mapping[str, Any]],
 ) -> None:
     """The node of the merge. `trunk` are those layers of `model` that run here; `test` collects
     the rest of it and says what is to be reported."""
     for number in rounds:
-        renewed = sources.admit()
-        adapt(model, trunk, [name for name in sources.names if name not in renewed])
-        adapt(model, trunk, sources.names)  # line 5
-        asked = sources.broadcast(number)
+        anew = sources.admit()
+        there = [name for name in sources.names if course.takes_part(name, number)]
+        adapt(model, trunk, [name for name in there if name not in anew])
+        adapt(model, trunk, there)  # line 5
+        asked = sources.broadcast(number, to=there)
         losses = []
-        for at in order.epoch(number):
+        for at in course.order.epoch(number):
             outputs = sources.gather(asked)
             adapt(model, trunk, list(outputs))
             losses.append(serve_step(sources, trunk, outputs, at, judge))
@@ -93,7 +105,13 @@ def server(
 def serve_step(
     sources: LinkGroup, trunk: Stage, outputs: Mapping[str, Tensor], at: Tensor, judge: Judge
 ) -> float:
-    """One step of the server on {source: its branch's output}; returns the loss."""
+    """One step of the server on {source: its branch's output}; returns the loss.
+
+    Raises:
+        NodeError: there is no output, or the loss is no finite number.
+    """
+    if not outputs:
+        raise NodeError("of the sources that are to take part in this epoch none is left")
     flat = [output.flatten(1) for output in outputs.values()]
     loss, error = judge(trunk.forward(torch.cat(flat, dim=1)), at)  # lines 2, 3
     errors = torch.split(trunk.backward(error), [x.shape[1] for x in flat], dim=1)
@@ -122,36 +140,9 @@ def adapt(model: Merged, trunk: Stage, there: Collection[str]) -> None:
     trunk.renew()
 
 
-@dataclass(frozen=True, kw_only=True)
-class FplOptions:
-    """FPL's own settings."""
-
-    junction: str = ""
-    """The layer that J stands in front of; '' = the last (J->F2, the paper's most accurate)."""
-    junction_relu: bool = True
-    """ReLU behind J."""
-    merge: str = "learned"
-    """'learned': a junction; 'mean': the mean of the branches' outputs instead, nothing to learn
-    (with one source: no junction at all)."""
-    spread: tuple[str, ...] = ()
-    """The layers that the nodes placed as `stage` begin with, one for each; none = pieces of equal
-    length."""
-
-    def __post_init__(self) -> None:
-        if self.merge not in ("learned", "mean"):
-            raise ValueError(f"merge is '{self.merge}'; the choices are learned, mean")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerticalOptions:
-    """sl-vertical's own settings."""
-
-    spread: tuple[str, ...] = ()
-    """As for fpl."""
-
-
 def _with_junction(setting: Setting) -> Merged:
     own: FplOptions = setting.options
+    check_times(own, setting.cast["source"])
     try:
         model = with_junction(
             setting.layers,
@@ -216,8 +207,11 @@ def _play_server(bench: Bench) -> None:
         state = model.state_dict()
         return {"state": list(state.values()), "names": list(state), "infer": infer}
 
-    trunk, sources = bench.stage(parts[0]), bench.links("source")
-    server(sources, trunk, model, judge_of(bench), order, bench.rounds(), test)
+    trunk, sources, own = bench.stage(parts[0]), bench.links("source"), bench.options
+    course = Course(order=order)
+    if isinstance(own, FplOptions):
+        course = Course(order=order, takes_part=own.takes_part)
+    server(sources, trunk, model, judge_of(bench), course, bench.rounds(), test)
 
 
 def _play_stage(bench: Bench) -> None:

@@ -182,22 +182,27 @@ def _cut(section: Section) -> str | int | None:
 
 
 def _options(section: Section) -> Mapping[str, Any]:
-    """The keys that only the scheme knows: scalars, and lists of scalars."""
+    """The keys that only the scheme knows: scalars, lists and mappings of scalars."""
     options = {key: section.get(key) for key in section if key not in COMMON}
     found: dict[str, Any] = {}
     for key, entry in options.items():
         assert entry is not None
-        many = isinstance(entry.value, list)
-        items = entry.value if isinstance(entry.value, list) else [entry]
+        value = entry.value
+        items = [entry]
+        if isinstance(value, (list, dict)):
+            items = value if isinstance(value, list) else list(value.values())
         for item in items:
             if item.value is None or isinstance(item.value, (list, dict)):
                 hint = choose(key, "the keys of every scheme", COMMON)
                 raise section.fail(
                     f"has {key} with {show(item.value)} in it; a scheme's own keys take numbers, "
-                    f"names and lists of them ({hint})",
+                    f"names, lists and mappings of them ({hint})",
                     key,
                 )
             if isinstance(item.value, float) and not math.isfinite(item.value):
                 raise section.fail(f"has {key} {item.value}; it must be a finite number", key)
-        found[key] = [item.value for item in items] if many else entry.value
+        if isinstance(value, dict):
+            found[key] = {name: item.value for name, item in value.items()}
+        else:
+            found[key] = [item.value for item in items] if isinstance(value, list) else value
     return found
