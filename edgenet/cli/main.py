@@ -22,6 +22,7 @@ from edgenet.cli import (
     probe,
     run,
     runs,
+    shape,
     show,
 )
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED, EdgenetError
@@ -57,7 +58,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, data, devices, runs, show, leakage, clean,
+        run, compare, check, plan, probe, compose, data, devices, runs, show, leakage, shape,
+        clean,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(

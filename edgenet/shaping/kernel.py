@@ -18,6 +18,7 @@ MTU = 1500
 """Bytes of the largest IP packet on every emulated link: Ethernet's."""
 
 _ON_LINK = 4  # RTNH_F_ONLINK, linux/rtnetlink.h: a gateway without an address of its own network
+_ETHERNET = 1  # ARPHRD_ETHER, linux/if_arp.h
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
 
 
@@ -67,6 +68,21 @@ class Kernel:
         """Give an interface the queue back that it came with."""
         with suppress(NetlinkError):  # it has it still
             self.ip.tc("del", index=self.index(device), root=True)
+
+    def discard(self, device: str) -> None:
+        """Remove an interface, if it is there."""
+        if device in self.devices():
+            self.ip.link("del", index=self.index(device))
+
+    def ethernet(self, device: str) -> bool:
+        """Whether packets carry an Ethernet header where they are queued."""
+        (link,) = self.ip.get_links(self.index(device))
+        return bool(link["ifi_type"] == _ETHERNET)
+
+    def segments(self, device: str) -> int:
+        """How many segments the kernel leaves to the interface to cut (gso_max_segs)."""
+        (link,) = self.ip.get_links(self.index(device))
+        return int(link.get_attr("IFLA_GSO_MAX_SEGS"))
 
     def add(self, device: str, kind: str, **settings: Any) -> None:
         """Make an interface."""

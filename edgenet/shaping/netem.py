@@ -15,11 +15,14 @@ length is counted in full packets.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError
 
 from edgenet.errors import ShapingError
 from edgenet.shaping import calls
@@ -192,6 +195,34 @@ def use(kernel: Kernel) -> Iterator[str]:
     traffic.netem("lo", _FIRST, Channel())
     yield "cls_u32"
     traffic.match("lo", [Key(0, 0, 0)], _FIRST)
+
+
+def lacking() -> set[str]:
+    """Names of all kernel modules that queues may need and that do not load; found out by use, in
+    a namespace that is gone afterwards. Empty where this process may not make one."""
+    found: set[str] = set()
+    try:
+        with calls.scratch(), Kernel(calls.HERE) as kernel:
+            for module, act in _trials(kernel):
+                try:
+                    act()
+                except NetlinkError:
+                    found.add(module)
+    except OSError:
+        return set()
+    return found
+
+
+def _trials(kernel: Kernel) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Each module with something that needs it, and of the others only what comes before it."""
+    traffic, lane = Traffic(kernel), At("lo", ROOT, _FIRST)
+    kernel.set("lo", state="up")
+    yield "sch_htb", partial(traffic.root, "lo", 0)
+    yield "cls_u32", partial(traffic.match, "lo", [Key(0, 0, 0)], _FIRST)
+    yield "ifb", partial(kernel.add, "air", "ifb")
+    yield "act_mirred", partial(traffic.redirect, "lo", "air")
+    yield "sch_htb", partial(traffic.klass, lane, 1e6, 1e6)
+    yield "sch_netem", partial(traffic.netem, "lo", _FIRST, Channel())
 
 
 def _use_more(kernel: Kernel) -> Iterator[str]:

@@ -144,6 +144,12 @@ class Traffic:
         at = At(device, parent, (parent & 0xFFFF) << 16)
         self._send(RTM_NEWQDISC, at, "netem", {"TCA_OPTIONS": options}, create=create)
 
+    def fifo(self, device: str, parent: int, limit_bytes: int) -> None:
+        """Hang a plain queue of so many bytes under a class; its handle is the class's minor."""
+        at = At(device, parent, (parent & 0xFFFF) << 16)
+        options = struct.pack("=I", limit_bytes)
+        self._send(RTM_NEWQDISC, at, "bfifo", {"TCA_OPTIONS": options})
+
     def match(self, device: str, keys: Sequence[Key], handle: int) -> None:
         """Have packets that fit all keys go to a class."""
         selector = struct.pack("=BBBxHHhhI", 1, 0, len(keys), 0, 0, 0, 0, 0)
