@@ -93,8 +93,10 @@ def _growing(smashed: Shape, images: Shape) -> OrderedDict[str, nn.Module]:
         conv = Convolution(channels, _WIDTH, 3, padding=1)
         found[f"grow{len(found)}"] = layer(conv=conv, relu=nn.ReLU(), larger=nn.Upsample(None, 2))
         channels, size = _WIDTH, [2 * side for side in size]
-    conv = Convolution(channels, _WIDTH, 3, padding=1)
-    found["fit"] = layer(conv=conv, relu=nn.ReLU(), size=nn.Upsample(images[1:]))
+    if not found:
+        conv = Convolution(channels, _WIDTH, 3, padding=1)
+        found["hold"] = layer(conv=conv, relu=nn.ReLU())
+    found["fit"] = nn.Upsample(images[1:])
     found["out"] = Convolution(_WIDTH, images[0], 3, padding=1)
     return found
 

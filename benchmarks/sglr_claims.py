@@ -1,0 +1,158 @@
+"""What the paper says, held against what was measured: a sentence with figures for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+from sglr_points import LEAKING_PHIS, METHODS, Point, Results, Size, leaking, split, spread
+from sglr_traffic import Measured
+
+from edgenet.models import costs
+
+_SURE = 2.0
+"""A difference of so many standard errors is one."""
+_FELL = 5.0
+"""Points of accuracy that a run which diverges has lost at least."""
+
+
+def claims(results: Results, size: Size, traffic: Sequence[Measured]) -> list[str]:
+    """All of the paper's directions that issue this benchmark, in its order."""
+    found = []
+    for clients in (c for c in size.clients if c >= 8):
+        found += _helping(results, size, clients)
+        found += _failing(results, size, clients)
+    found += _best(results, size)
+    found.append(_leaking(results, size))
+    if traffic:
+        found.append(_moving(traffic))
+    return found
+
+
+def _helping(results: Results, size: Size, clients: int) -> list[str]:
+    """SplitLr, SplitAvg, and both."""
+    psl = split(size.resnet, clients, 0.0, 0.0, 1)
+    slr = split(size.resnet, clients, 0.5, 0.0, 1)
+    sgl = split(size.resnet, clients, 0.0, 0.75, 1)
+    both = split(size.resnet, clients, 0.5, 0.75, 1)
+    return [
+        _compared(results, size, f"SplitLr (alpha 0.5) beats PSL with {clients} clients", slr, psl),
+        _compared(results, size, f"SplitAvg (phi 0.75) beats PSL with {clients} clients", sgl, psl),
+        _compared(results, size, f"both beat PSL with {clients} clients", both, psl),
+        _compared(results, size, f"both beat SplitLr alone with {clients} clients", both, slr),
+        _compared(results, size, f"both beat SplitAvg alone with {clients} clients", both, sgl),
+    ]
+
+
+def _failing(results: Results, size: Size, clients: int) -> list[str]:
+    """alpha 2, and phi 1."""
+    psl = split(size.resnet, clients, 0.0, 0.0, 1)
+    fast = split(size.resnet, clients, 2.0, 0.0, 1)
+    lost, broken, count = _difference(results, size, psl, fast)
+    if not count and not broken:
+        return []
+    verdict = "confirmed" if broken or lost[0] > _FELL else "refuted"
+    words = (
+        f"{verdict}: alpha 2 diverges with {clients} clients: {lost[0]:.1f} points below PSL"
+        f"{_deviation(lost[1])}, {broken} of {count + broken} runs without a finite loss "
+        f"(more than {_FELL:g} points, or no finite loss, count as diverged)"
+    )
+    plain = split(size.resnet, clients, 1.0, 0.0, 1)
+    whole = split(size.resnet, clients, 1.0, 1.0, 1)
+    phased = [split(size.resnet, clients, 1.0, 1.0, 1, p) for p in ("initial-40", "final-40")]
+    return [
+        words,
+        _compared(results, size, f"phi 1 always on loses accuracy with {clients} clients "
+                  "(alpha 1)", plain, whole),
+        *(_compared(results, size, f"phi 1 {each.phases} beats phi 1 always on with {clients} "
+                    "clients", each, whole) for each in phased),
+    ]  # fmt: skip
+
+
+def _best(results: Results, size: Size) -> list[str]:
+    """Table 4: SGLR above the other schemes of split learning."""
+    sglr, sfl, psl = (
+        Point(size.alexnet, "C1", scheme, 5, *METHODS[scheme], "always", 1)
+        for scheme in ("sglr", "sfl", "psl")
+    )
+    return [
+        _compared(results, size, "SGLR beats SFL with AlexNet and 5 clients", sglr, sfl),
+        _compared(results, size, "SGLR beats PSL with AlexNet and 5 clients", sglr, psl),
+    ]
+
+
+def _difference(
+    results: Results, size: Size, one: Point, other: Point
+) -> tuple[tuple[float, float], int, int]:
+    """((mean, deviation) in points of accuracy of `one` - `other` over common seeds, how many of
+    either had no finite loss, how many had one)."""
+    pairs = []
+    for seed in range(1, size.seeds + 1):
+        a, b = (dataclasses.replace(point, seed=seed) for point in (one, other))
+        if a in results and b in results:
+            pairs.append(100 * (results[a]["accuracy"] - results[b]["accuracy"]))
+    mean, deviation, count = spread(pairs)
+    return (mean, deviation), len(pairs) - count, count
+
+
+def _compared(results: Results, size: Size, claim: str, better: Point, worse: Point) -> str:
+    (mean, deviation), broken, count = _difference(results, size, better, worse)
+    if not count:
+        return f"not measured: {claim}"
+    error = deviation / math.sqrt(count)
+    if math.isnan(error) or abs(mean) <= _SURE * error:
+        verdict = "not decided"
+    else:
+        verdict = "confirmed" if mean > 0 else "refuted"
+    more = f"; {broken} runs diverged" if broken else ""
+    seeds = "seed" if count == 1 else "seeds"
+    return f"{verdict}: {claim}: {mean:+.1f} points{_deviation(deviation)}, {count} {seeds}{more}"
+
+
+def _deviation(deviation: float) -> str:
+    return "" if math.isnan(deviation) else f" (deviation {deviation:.1f} over seeds)"
+
+
+def _leaking(results: Results, size: Size) -> str:
+    losses = []
+    for phi in LEAKING_PHIS:
+        point = leaking(size, phi, 1)
+        seeds = (dataclasses.replace(point, seed=seed) for seed in range(1, size.seeds + 1))
+        losses.append(spread(results[each]["bce"] for each in seeds if each in results))
+    shown = ", ".join(
+        f"{loss:.4f} (phi {phi:g})" for phi, (loss, _, _) in zip(LEAKING_PHIS, losses, strict=True)
+    )
+    if any(count == 0 for _, _, count in losses):
+        return f"not measured: the decoder's loss rises with phi: {shown}"
+    means = [mean for mean, _, _ in losses]
+    first, last = losses[0], losses[-1]
+    error = math.hypot(first[1], last[1]) / math.sqrt(min(first[2], last[2]))
+    if math.isnan(error) or abs(last[0] - first[0]) <= _SURE * error:
+        verdict = "not decided"
+    else:
+        verdict = "confirmed" if last[0] > first[0] else "refuted"
+    rises = sum(b > a for a, b in itertools.pairwise(means))
+    return (
+        f"{verdict}: the decoder's loss rises with phi, from 0 to 1: {shown}; it rises in {rises} "
+        "of 4 steps"
+    )
+
+
+def _moving(traffic: Sequence[Measured]) -> str:
+    by_name = {each.scheme: each for each in traffic}
+    sglr, sfl = by_name["sglr"], by_name["sfl"]
+    measured = 1 - sglr.broadcast_once / sfl.broadcast_once
+    predicted = 1 - (
+        costs.traffic_on_links("sglr", sglr.sizes) / costs.traffic_on_links("sfl", sfl.sizes)
+    )
+    printed = 1 - costs.traffic("sglr", sglr.sizes) / costs.traffic("sfl", sfl.sizes)
+    unicast = 1 - sglr.on_links / sfl.on_links
+    verdict = "confirmed" if abs(measured - predicted) < 0.02 else "refuted"
+    return (
+        f"{verdict}: SGLR moves fewer bytes than SFL by the model's ratio: measured "
+        f"{100 * measured:.2f} % fewer with the averaged gradient once on the medium "
+        f"({100 * unicast:.2f} % on one-to-one links), model {100 * predicted:.2f} %; Eq. 20 as "
+        f"printed gives {100 * printed:.2f} %"
+    )
