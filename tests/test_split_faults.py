@@ -20,7 +20,7 @@ from edgenet.links.memory import link_pair
 from edgenet.links.shared import Limits, Shared
 from edgenet.models.local import LocalStage
 from edgenet.schemes import split
-from edgenet.schemes.variants import Variant
+from edgenet.schemes.split import Variant
 from edgenet.topology.spec import Optimizer
 
 __all__ = ["start"]  # a fixture

@@ -8,7 +8,7 @@ from edgenet.schemes.federated import FEDAVG, FEDPROX
 from edgenet.schemes.gfl import GFL
 from edgenet.schemes.images import TRANSFER_IMAGES
 from edgenet.schemes.parallel import FPL, SL_VERTICAL
-from edgenet.schemes.split import SPLIT
+from edgenet.schemes.variants import SPLIT
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme

@@ -21,11 +21,11 @@ learning". Algorithm 1 (SGLR), with the paper's numbers of its lines:
     24, 27      g_c,i <- back-propagation
     25, 28      w_c,i <- w_c,i - eta_c g_c,i
 
-The schemes are this algorithm with other choices (`Variant`): `psl` alpha 0 and phi 0; `slr` phi 0;
-`sgl` alpha 0. `sfl` (Thapa et al. 2021; Eqs. 9-10) is psl and FedAvg of the heads, once an epoch or
-after every batch. `ssl` (Gupta & Raskar 2018; section 2.1) has one client at a time, and hands the
-head on to the next, by way of the server: clients have no links to each other, and Table 6 counts
-2 S(w_c) a client.
+The schemes (variants.py) are this algorithm with other choices: `psl` alpha 0 and phi 0; `slr` phi
+0; `sgl` alpha 0. `sfl` (Thapa et al. 2021; Eqs. 9-10) is psl and FedAvg of the heads, once an epoch
+or after every batch. `ssl` (Gupta & Raskar 2018; section 2.1) has one client at a time, and hands
+the head on to the next by way of the server: clients have no links to each other, and Table 6
+counts 2 S(w_c) a client.
 
 What the papers leave open. Clients of unequal data, or late ones (`faults.deadline`), are at
 different steps: a step is made by those whose upload is there, and delta is taken over them; so it
@@ -42,7 +42,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,13 +50,33 @@ from torch import Tensor
 from edgenet.links.protocol import Kind, Link, LinkGroup
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.averaging import common_gradient, draw_active, in_phase
-from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
+from edgenet.schemes.bench import Batches, Rounds
 from edgenet.schemes.federated import weighted_mean
 from edgenet.schemes.local import mean, require_finite
-from edgenet.schemes.variants import Both, SplitAvg, SplitLr, Sync, Variant, check, chosen
 
 _LEND = 0
 """In place of a round's number: the client is asked for a copy of its head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What tells the family's schemes apart; the defaults are those of `psl`."""
+
+    alpha: float = 0.0
+    """SplitLr: the server learns |C|^alpha times as fast as the clients (Eq. 13)."""
+    phi: float = 0.0
+    """SplitAvg: fraction of the clients that is active in a step (Eq. 15)."""
+    phases: str = "always"
+    """SplitAvg: in which rounds (`averaging.in_phase`)."""
+    sync: str = "never"
+    """When heads are averaged: 'never', 'epoch' (once a round), or 'batch'."""
+    in_turn: bool = False
+    """One client after the other, instead of all at once."""
+
+    @property
+    def common_head(self) -> bool:
+        """Whether every round starts from one head, which comes from the server."""
+        return self.sync != "never"
 
 
 class Share(NamedTuple):
@@ -110,9 +129,13 @@ def client(
             head.load(common)
         left = steps
         for _ in range(local_epochs):  # line 4
-            for x, y in batches:
+            stream = iter(batches)
+            batch = next(stream, None)
+            while batch is not None:
+                x, y = batch
                 smashed = head.forward(x)  # line 7
                 server.send(smashed, compact(y), kind=Kind.ACTIVATION)  # line 8
+                batch = next(stream, None)  # prepared while the server computes
                 head.backward(server.recv())  # lines 24, 27
                 head.step()  # lines 25, 28
                 left -= 1
@@ -240,53 +263,3 @@ def serve_step(
 def average(heads: Mapping[str, Sequence[Tensor]], shares: Mapping[str, Share]) -> list[Tensor]:
     """FedAvg of heads, buffers included (Eqs. 8-9)."""
     return weighted_mean(list(heads.values()), [shares[name].samples for name in heads])
-
-
-def _play_server(base: Variant, bench: Bench) -> None:
-    variant, clients = chosen(base, bench.options), bench.links("client")
-    tail = bench.tail(lr_factor=len(clients) ** variant.alpha)  # line 3
-    head = bench.head().state() if variant.common_head else []
-    server(clients, tail, head, bench.rounds(), variant, bench.seed, bench.deadline_s)
-
-
-def _play_client(base: Variant, bench: Bench) -> None:
-    batches, rounds, variant = bench.batches(), bench.rounds(), chosen(base, bench.options)
-    head = bench.head()  # line 2
-    client(bench.link("server"), head, batches, rounds, bench.local_epochs, variant)
-
-
-def _scheme(name: str, summary: str, variant: Variant, options: type | None = None) -> Scheme:
-    return Scheme(
-        name=name,
-        summary=f"{summary} (SGLR)",
-        roles=(
-            Role(name="server", play=partial(_play_server, variant), peers=("client",)),
-            Role(
-                name="client",
-                play=partial(_play_client, variant),
-                peers=("server",),
-                many=True,
-                essential=False,
-                trains_on=True,
-            ),
-        ),
-        options=options,
-        cuts=True,
-        check=check,
-    )
-
-
-_PSL = Variant()
-SPLIT = (
-    _scheme(
-        "ssl", "split learning, one client after the other", Variant(sync="epoch", in_turn=True)
-    ),
-    _scheme(
-        "psl", "parallel split learning: clients hold the lower layers, a server the upper", _PSL
-    ),
-    _scheme("sfl", "psl whose heads are averaged", _PSL, Sync),
-    _scheme("slr", "psl whose server learns faster", _PSL, SplitLr),
-    _scheme("sgl", "psl with a gradient that some clients share", _PSL, SplitAvg),
-    _scheme("sglr", "psl with both, a faster server and a shared gradient", _PSL, Both),
-)
-"""The family."""

@@ -1,34 +1,16 @@
-"""The choices that tell the schemes of split learning apart, and what a user may set of them."""
+"""The schemes of the split learning family: `split.Variant`s, and what a user may set of them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgenet.schemes.averaging import check_shares, in_phase
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """What tells the family's schemes apart; the defaults are those of `psl`."""
-
-    alpha: float = 0.0
-    """SplitLr: the server learns |C|^alpha times as fast as the clients (Eq. 13)."""
-    phi: float = 0.0
-    """SplitAvg: fraction of the clients that is active in a step (Eq. 15)."""
-    phases: str = "always"
-    """SplitAvg: in which rounds (`averaging.in_phase`)."""
-    sync: str = "never"
-    """When heads are averaged: 'never', 'epoch' (once a round), or 'batch'."""
-    in_turn: bool = False
-    """One client after the other, instead of all at once."""
-
-    @property
-    def common_head(self) -> bool:
-        """Whether every round starts from one head, which comes from the server."""
-        return self.sync != "never"
+from edgenet.schemes.bench import Bench, Role, Scheme
+from edgenet.schemes.split import Variant, client, server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +71,53 @@ def check(options: Any, samples: Mapping[str, int], batch: int) -> None:
 def chosen(variant: Variant, options: Any) -> Variant:
     """`variant` with what the user has set (None: nothing)."""
     return dataclasses.replace(variant, **dataclasses.asdict(options)) if options else variant
+
+
+def _play_server(base: Variant, bench: Bench) -> None:
+    variant, clients = chosen(base, bench.options), bench.links("client")
+    tail = bench.tail(lr_factor=len(clients) ** variant.alpha)  # line 3
+    head = bench.head().state() if variant.common_head else []
+    server(clients, tail, head, bench.rounds(), variant, bench.seed, bench.deadline_s)
+
+
+def _play_client(base: Variant, bench: Bench) -> None:
+    batches, rounds, variant = bench.batches(), bench.rounds(), chosen(base, bench.options)
+    head = bench.head()  # line 2
+    client(bench.link("server"), head, batches, rounds, bench.local_epochs, variant)
+
+
+def _scheme(name: str, summary: str, variant: Variant, options: type | None = None) -> Scheme:
+    return Scheme(
+        name=name,
+        summary=f"{summary} (SGLR)",
+        roles=(
+            Role(name="server", play=partial(_play_server, variant), peers=("client",)),
+            Role(
+                name="client",
+                play=partial(_play_client, variant),
+                peers=("server",),
+                many=True,
+                essential=False,
+                trains_on=True,
+            ),
+        ),
+        options=options,
+        cuts=True,
+        check=check,
+    )
+
+
+_PSL = Variant()
+SPLIT = (
+    _scheme(
+        "ssl", "split learning, one client after the other", Variant(sync="epoch", in_turn=True)
+    ),
+    _scheme(
+        "psl", "parallel split learning: clients hold the lower layers, a server the upper", _PSL
+    ),
+    _scheme("sfl", "psl whose heads are averaged", _PSL, Sync),
+    _scheme("slr", "psl whose server learns faster", _PSL, SplitLr),
+    _scheme("sgl", "psl with a gradient that some clients share", _PSL, SplitAvg),
+    _scheme("sglr", "psl with both, a faster server and a shared gradient", _PSL, Both),
+)
+"""The family."""
