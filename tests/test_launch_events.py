@@ -159,6 +159,18 @@ def test_nobody_is_waited_for_longer_than_nodes_wait(tmp_path: Path) -> None:
     assert next(event.fields["nodes"] for event in launcher_events(run_dir)) == 1
 
 
+def test_where_nobody_trains_nothing_changes(tmp_path: Path) -> None:
+    given: list[Changes] = []
+    run_dir = new_run_dir(tmp_path, "cell")
+    journal = Journal(run_dir.events("server"))
+    journal.event("end", status="done")
+    journal.close()
+    with Conductor(run_dir, loads(TOPOLOGY + EVENTS), ("server",), given.append):
+        until(lambda: [event.name for event in launcher_events(run_dir)] == ["end"])
+    assert given == []
+    assert Start.of(run_dir.path).at() is None
+
+
 def test_what_cannot_be_applied_ends_the_run(tmp_path: Path) -> None:
     def refuse(changes: Changes) -> None:
         raise ShapingError("no such way")

@@ -79,7 +79,7 @@ class Timeline:
         """The first time after `at_s` at which something may change (on one of `links`, or at
         all); inf if nothing ever does."""
         named = None if links is None else set(links)
-        times = [time for time in self.times if time > at_s][:1]
+        times = list(self.times[bisect_right(self.times, at_s) :][:1])
         for (name, _), (interval_s, _) in self._rates.items():
             if named is None or name in named:
                 step = int(at_s / interval_s + _ROUNDING) if at_s >= 0 else -1

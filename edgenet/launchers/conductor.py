@@ -51,7 +51,8 @@ class Conductor:
         self, run: RunDir, topology: Topology, nodes: Collection[str], apply: Apply | None
     ) -> None:
         self._run, self._topology, self._apply = run, topology, apply
-        self._missing, self._count = set(nodes), len(nodes)
+        self._missing, self._joined = set(nodes), 0
+        self._events = sorted(topology.events, key=lambda event: event.at_s)
         self._timeline = Timeline(topology)
         live = set(self._timeline.live)
         self._lanes = {lane.key: lane.channel for lane in lanes(topology) if lane.link in live}
@@ -86,7 +87,7 @@ class Conductor:
         try:
             if self._all_joined():
                 started = Start.of(self._run.path).mark()
-                journal.event("began", nodes=self._count - len(self._missing))
+                journal.event("began", nodes=self._joined)
                 self._play(started, journal)
         except EdgenetError as error:  # for the main thread: see `check`
             self._error = error
@@ -98,17 +99,19 @@ class Conductor:
 
     def _all_joined(self) -> bool:
         """Wait until every node has joined or ended; nodes that never do are waited for as long
-        as the nodes themselves wait. False: the run is over."""
+        as the nodes themselves wait. False: the run is over, or nobody trains in it."""
+        expected = len(self._missing)
         tail, deadline = Tail(self._run), math.inf
         while self._missing and time.monotonic() < deadline:
             for event in tail.new():
                 if event.name in ("joined", "end"):
+                    self._joined += event.name == "joined"
                     self._missing.discard(event.node)
                     if math.isinf(deadline):
                         deadline = time.monotonic() + self._topology.faults.join_s
             if self._missing and self._over.wait(_LOOK_S):
                 return False
-        return not self._over.is_set()
+        return not self._over.is_set() and (self._joined > 0 or expected == 0)
 
     def _play(self, started: float, journal: Journal) -> None:
         at_s = BEFORE
@@ -135,7 +138,7 @@ class Conductor:
     def _tell(self, before_s: float, now_s: float, late_s: float, journal: Journal) -> None:
         """Write down what has happened since `before_s`."""
         told = False
-        for event in sorted(self._topology.events, key=lambda event: event.at_s):
+        for event in self._events:
             if before_s < event.at_s <= now_s:
                 told = True
                 journal.event(
