@@ -89,10 +89,9 @@ def _back_end(place: torchrun.Place, topology: Topology) -> shaping.Shaping:
 
 def _shape(meeting: Meeting, plan: Plan, seat: Seat, address: str) -> None:
     """Queue what this node sends, by peer, on the interface that is its own."""
-    addresses = dict(
-        zip((each.name for each in plan.seats), meeting.addresses(address), strict=True)
-    )
-    apart.shape(address, {addresses[peer]: plan.channel(seat.name, peer) for peer, _ in seat.peers})
+    names = [each.name for each in plan.seats]
+    found = dict(zip(names, meeting.addresses(address), strict=True))
+    apart.shape(plan.topology, seat.name, {peer: found[peer] for peer, _ in seat.peers})
 
 
 def _key(place: torchrun.Place) -> bytes:

@@ -14,10 +14,12 @@ if [ $# -lt 1 ]; then
     exit 2
 fi
 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 file=$work/docker-compose.yml
 project=edgenet-$(basename "$work" | tr -cd 'A-Za-z0-9' | tr 'A-Z' 'a-z')
-edgenet compose "$@" --output "$file" || { code=$?; rm -rf "$work"; exit "$code"; }
-"$(dirname "$0")/image.sh" || { code=$?; rm -rf "$work"; exit "$code"; }
+edgenet compose "$@" --output "$file"
+"$(dirname "$0")/image.sh"
 
 if [ -z "${COMPOSE:-}" ]; then
     COMPOSE=docker-compose
@@ -30,17 +32,22 @@ export EDGENET_KEY
 compose() {
     $COMPOSE --project-name "$project" --file "$file" "$@"
 }
+containers() {
+    docker ps --quiet --filter "label=com.docker.compose.project=$project" "$@"
+}
 clean() {
     compose down --volumes --timeout 5 > "$work/down.log" 2>&1 || cat "$work/down.log" >&2
     rm -rf "$work"
 }
-trap clean EXIT
-trap 'compose stop > /dev/null 2>&1' INT TERM  # the server then writes what there is, and ends
 
+trap clean EXIT
 compose up --detach > "$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 3; }
-first=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
-    --filter label=edgenet.rank=0)
-docker logs --follow "$first" || true  # an interrupted look does not end the run
+first=$(containers --all --filter label=edgenet.rank=0)
+# All at once (compose would stop one after the other); the server then writes what there is.
+trap 'containers | xargs docker kill --signal TERM > /dev/null 2>&1' INT TERM
+docker logs --follow "$first" &
+logs=$!
+wait "$logs" || wait "$logs" || true # the first is cut short by a signal
 code=$(docker wait "$first")
 mkdir -p "${OUT:-runs}"
 docker cp "$first:/runs/." "${OUT:-runs}" > /dev/null

@@ -33,7 +33,6 @@ train:
   rounds: 2
   batch: 20
   lr: 0.1
-faults: {quorum: 1}
 seed: 7
 """
 FEDAVG: tuple[str, ...] = ()

@@ -41,8 +41,14 @@ def test_documents_are_ascii() -> None:
     assert [path for path in DOCUMENTS if not path.read_text(encoding="utf-8").isascii()] == []
 
 
-def test_the_ci_script_is_valid_shell() -> None:
-    subprocess.run(["bash", "-n", ROOT / ".ci/run"], check=True, timeout=20)
+@pytest.mark.parametrize(
+    "script",
+    [ROOT / ".ci/run", ROOT / ".ci/engine.sh", *sorted(ROOT.glob("launch/*.sh"))],
+    ids=lambda path: path.name,
+)
+def test_scripts_are_valid_shell(script: Path) -> None:
+    shell = "sh" if script.parent.name == "launch" else "bash"
+    subprocess.run([shell, "-n", script], check=True, timeout=20)
 
 
 # ---- the watch over the tests, on made-up test files ----------------------------------------

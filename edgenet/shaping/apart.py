@@ -1,22 +1,18 @@
 """Shaping by nodes that are apart: each alone behind an interface of its own, as in a container.
 
 Nothing between them is ours, so a node can only shape what it sends itself, by destination. That
-does for wires and switches; a medium that several share it does not.
+does for wires and switches; a medium that several share it does not. The queues are those of `own`.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 
 from edgenet.errors import ShapingError
 from edgenet.shaping import calls
 from edgenet.shaping.choice import CHOICES, NET_ADMIN, Shaping, capabilities
 from edgenet.shaping.lanes import lanes
-from edgenet.topology.spec import Channel, Topology
-
-_FIRST = 0x10010  # 1:10
-_DESTINATION = 16  # offset in the IP header
+from edgenet.topology.spec import Topology
 
 
 def choose(asked: str, topology: Topology) -> Shaping:
@@ -90,27 +86,20 @@ def available() -> str | None:
     return None
 
 
-def shape(address: str, channels: Mapping[str, Channel]) -> None:
-    """Queue what leaves by the interface that has an address. It stands until the namespace, and
-    that is the container, goes.
+def shape(topology: Topology, node: str, addresses: Mapping[str, str]) -> None:
+    """Queue what this node sends to each peer, on its interface; the queues go with the container.
 
     Args:
-        address: this node's own.
-        channels: what happens on the way to each peer, by the peer's IPv4 address.
+        topology: nodes and links.
+        node: this one.
+        addresses: of its peers, by name.
 
     Raises:
-        ShapingError: the kernel refuses.
+        ShapingError: a peer is not reached, or the kernel refuses.
     """
-    from edgenet.shaping.kernel import Kernel
-    from edgenet.shaping.traffic import ETHERNET_BYTES, ROOT, At, Key, Traffic
+    from edgenet.shaping import own
+    from edgenet.shaping.remembered import FOLDER
 
-    with Kernel(calls.HERE) as kernel:
-        device, traffic = kernel.device_of(address), Traffic(kernel)
-        kernel.set(device, gso_max_segs=1)  # what is lost and delayed are real packets
-        traffic.root(device, -ETHERNET_BYTES)
-        for number, (peer, channel) in enumerate(channels.items()):
-            handle = _FIRST + number
-            traffic.klass(At(device, ROOT, handle), channel.rate_bps, channel.rate_bps)
-            traffic.netem(device, handle, channel)
-            to = int.from_bytes(socket.inet_aton(peer), "big")
-            traffic.match(device, [Key(_DESTINATION, to)], handle)
+    ways = own.ways(topology, node, addresses)
+    device = own.device_towards(ways[0].address)
+    own.apply(own.Wish(device=device, node=node, ways=ways), FOLDER)
