@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import edgenet
+from edgenet.devices.radio import RADIOS
 from edgenet.launchers.policy import End
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import RunDir, write_json
@@ -66,7 +67,11 @@ class Record:
             "seed": topology.seed,
             "rounds": topology.train.rounds,
             "shaping": vars(shaping),
-            "nodes": {seat.name: {"role": seat.role, "device": seat.device} for seat in seats},
+            "nodes": {
+                seat.name: {"role": seat.role, "device": seat.device, **_radio(topology, seat.name)}
+                for seat in seats
+            },
+            "carbon_kg_per_kwh": topology.carbon_kg_per_kwh,
             "launcher": launcher,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **environment(),
@@ -88,6 +93,14 @@ class Record:
         ended = {name: {"code": end.code, "signal": end.signal} for name, end in ends.items()}
         wall_s = round(time.monotonic() - self._start, 3)
         self.write(exit_code=exit_code, error=error, ended=ended, command_s=wall_s)
+
+
+def _radio(topology: Topology, node: str) -> dict[str, str]:
+    """The radio of a node that is a member of a cell; the cell's base is mains-powered."""
+    for link in topology.links:
+        if link.profile in RADIOS and node in link.ends and node != link.base:
+            return {"radio": link.profile}
+    return {}
 
 
 def environment() -> dict[str, Any]:

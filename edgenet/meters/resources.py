@@ -18,6 +18,7 @@ from types import TracebackType
 import psutil
 
 from edgenet.meters.journal import Journal
+from edgenet.meters.power import HostMeter
 
 _KIB = 1024
 
@@ -82,6 +83,7 @@ class Sampler:
         more: asked at each sample for further fields (peak_weight_bytes, peak_stash_bytes).
         beside: called at each sample, for whoever else has something to say once a second (the
             links' `traffic`).
+        power: the host's sensor, where there is one; makes an `energy` event at each sample.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class Sampler:
         interval_s: float = 1.0,
         more: Callable[[], Mapping[str, int]] = dict,
         beside: Callable[[], None] = lambda: None,
+        power: HostMeter | None = None,
     ) -> None:
         self._journal, self._interval_s = journal, interval_s
+        self._power = power
         self._more, self._beside = more, beside
         self._meter = ResourceMeter()
         self._ended = threading.Event()
@@ -119,7 +123,10 @@ class Sampler:
 
     def _sample(self, *, shared: bool = False) -> None:
         self._beside()
-        self._meter.sample(self._journal, shared=shared, more=self._more())
+        usage = self._meter.sample(self._journal, shared=shared, more=self._more())
+        if self._power is not None:
+            joules = round(self._power.joules(usage.cpu_s), 6)
+            self._journal.event("energy", sensor=self._power.name, joules=joules)
 
 
 def peak_rss_bytes() -> int:

@@ -15,7 +15,7 @@ from edgenet.devices import PROFILES
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, EdgenetError, Interrupted
 from edgenet.links.protocol import LinkGroup
 from edgenet.links.shared import Shared
-from edgenet.meters import Journal
+from edgenet.meters import Journal, power
 from edgenet.meters.resources import Sampler
 from edgenet.models.throttle import slowdown
 from edgenet.node.assignment import Assignment
@@ -88,7 +88,14 @@ def play(
         plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir
     )
     interval_s = _interval_s(plan)
-    with Sampler(shared.journal, interval_s=interval_s, more=bench.memory, beside=bench.traffic):
+    sensor = power.find() if factor == 1 else None  # it cannot feel an emulated device
+    with Sampler(
+        shared.journal,
+        interval_s=interval_s,
+        more=bench.memory,
+        beside=bench.traffic,
+        power=None if sensor is None else power.HostMeter(sensor),
+    ):
         plan.role(seat.role).play(bench)
         bench.finish()
 

@@ -94,6 +94,15 @@ class Ledger:
         else:
             self._received.setdefault(Flow(peer, event.node, kind), Volume()).add(volume)
 
+    def moved(self, node: str) -> tuple[int, int]:
+        """Bytes that a node sent and received for the scheme (not for the testbed alone)."""
+        sent = received = 0
+        for flow, _, volume in self.flows():
+            if flow.kind not in APART:
+                sent += volume.total * (flow.sender == node)
+                received += volume.total * (flow.receiver == node)
+        return sent, received
+
     def flows(self) -> Iterator[tuple[Flow, int, Volume]]:
         """(flow, round, volume), each byte once."""
         for flow, rounds in self._sent.items():

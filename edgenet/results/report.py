@@ -64,7 +64,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         "median round": text.seconds(summary["round_s"]),
         "whole run": text.seconds(summary["wall_s"]),
         "sent over links": text.amount(summary["bytes"]["total"]),
-        "energy (modelled)": "-" if kwh is None else f"{kwh * 3.6e6:.3g} J",
+        f"energy ({_sources(summary)})": "-" if kwh is None else f"{kwh * 3.6e6:.3g} J",
         "CO2": "-" if kwh is None else f"{summary['carbon_g']:.3g} g",
     }
     kernel = summary["bytes"].get("kernel")
@@ -72,6 +72,12 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         figures["headers, acks, resent (kernel)"] = text.amount(kernel["headers"])
     tiles = (f'<div class="card tile"><b>{b}</b><span>{a}</span></div>' for a, b in figures.items())
     return f'<div class="grid tiles">{"".join(tiles)}</div>'
+
+
+def _sources(summary: Mapping[str, Any]) -> str:
+    """'modelled', 'measured (rapl)', or both: how the nodes' joules are known."""
+    known = [node["energy"]["source"] for node in summary["nodes"].values() if node["energy"]]
+    return escape(", ".join(sorted(set(known))) or "unknown")
 
 
 def _cards(plots: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ of its keys, all of which may be missing:
 | `rounds` | how many were asked for |
 | `parameters` | of the whole model |
 | `shaping` | {used, why}: the back end |
-| `nodes` | {name: {role, device}}, also of nodes that never got to write an event |
+| `nodes` | {name: {role, device, radio}}, also of nodes that never got to write an event |
+| `carbon_kg_per_kwh` | carbon intensity of the electricity |
 | `probe` | {rows, refused, tolerance, seconds}: asked against measured, before the run |
 | `interfaces` | {node: {link: what the kernel counted}}, in namespaces |
 | `ways` | {'a->b': [[node, link], ...]}: the interfaces by which a flow leaves |

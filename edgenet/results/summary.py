@@ -3,22 +3,27 @@
 `bytes` is the scheme's own traffic; `bytes.evaluation` and `bytes.probe` are what only the testbed
 needed, and `bytes.kernel` what crossed emulated interfaces, headers and all. A node's
 `compute_s` is the emulated device's: `slowdown_s` of it were slept. `energy_kwh` and `carbon_g` sum
-up the nodes whose power is known; `energy_unknown` names the others.
+up the nodes whose power is known; `energy_unknown` names the others. A node's `energy` tells its
+joules by phase, and in `source` whether they were 'measured' (by which sensor) or 'modelled'; the
+phases are always modelled, and of a measured node scaled to what was measured.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgenet.devices import PROFILES
+from edgenet.devices.radio import RADIOS
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
 from edgenet.meters import energy
 from edgenet.results.events import Event
 from edgenet.results.kernel import reconciled
 from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.tally import NodeTally, Tally
+
+_PHASES = ("compute", "send", "wait", "other")
 
 LOST = "lost"
 """Status of a node that ended without saying so: killed, crashed, or its host went away."""
@@ -40,7 +45,13 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     """
     rounds = tally.rounds
     code = _exit_code(run, tally)
-    nodes = {name: _node(node) for name, node in tally.nodes.items()}
+    known = run.get("nodes")
+    abouts = known if isinstance(known, Mapping) else {}
+    nodes = {
+        name: _node(node, _energy(node, tally, abouts.get(name)))
+        for name, node in tally.nodes.items()
+    }
+    intensity = float(run.get("carbon_kg_per_kwh", energy.CARBON_KG_PER_KWH))
     known_j = [node["energy_j"] for node in nodes.values() if node["energy_j"] is not None]
     joules = sum(known_j)
     return {
@@ -60,14 +71,16 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "bytes": {**tally.ledger.as_dict(), "kernel": reconciled(run, tally.ledger.flows())},
         "nodes": nodes,
         "energy_kwh": energy.kwh(joules) if known_j else None,
-        "carbon_g": energy.carbon_g(joules) if known_j else None,
+        "energy_phases_kwh": _phases_kwh(nodes.values()) if known_j else None,
+        "carbon_g": energy.carbon_g(joules, intensity) if known_j else None,
+        "carbon_kg_per_kwh": intensity,
         "energy_unknown": [name for name, node in nodes.items() if node["energy_j"] is None],
         "faults": [_fault(event, tally.start_s) for event in tally.faults],
         "changes": [_change(event, tally.start_s) for event in tally.changes],
     }
 
 
-def _node(node: NodeTally) -> dict[str, Any]:
+def _node(node: NodeTally, joules: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "role": node.role,
         "device": node.device,
@@ -81,21 +94,50 @@ def _node(node: NodeTally) -> dict[str, Any]:
         "peak_pss_bytes": node.peak("pss_bytes"),
         "peak_weight_bytes": node.peak("peak_weight_bytes"),
         "peak_stash_bytes": node.peak("peak_stash_bytes"),
-        "energy_j": _energy_j(node),
+        "energy_j": None if joules is None else joules["total_j"],
+        "energy": joules,
     }
 
 
-def _energy_j(node: NodeTally) -> float | None:
-    """Modelled; evaluation is the testbed's, so its CPU time is not the device's."""
+def _energy(node: NodeTally, tally: Tally, about: Any) -> dict[str, Any] | None:
+    """A node's joules by phase, and where they come from; None where nobody knows. Evaluation is
+    the testbed's, so its CPU time is not the device's."""
     device = PROFILES.get(node.device)
-    if device is None or node.cpu_s is None or node.start_s is None:
+    measured = node.sensor != "" and node.slowdown == 1
+    if node.cpu_s is None or node.start_s is None or device is None:
         return None
-    return energy.energy_j(
-        device,
+    sent, received = tally.ledger.moved(node.name)
+    did = energy.Activity(
         wall_s=node.last_s - node.start_s,
         cpu_s=max(0.0, node.cpu_s - node.spans_s.get("evaluate", 0.0)),
         slowdown=node.slowdown,
+        compute_s=node.spans_s.get("compute", 0.0) + node.slowdown_s,
+        send_s=node.spans_s.get("send", 0.0),
+        wait_s=node.spans_s.get("wait", 0.0),
+        sent_bytes=sent,
+        received_bytes=received,
     )
+    radio = about.get("radio") if isinstance(about, Mapping) else None
+    by_phase = energy.phases(device, did, RADIOS.get(str(radio)))
+    if by_phase is None and not measured:
+        return None
+    found = {} if by_phase is None else vars(by_phase)
+    total_j = node.measured_j if measured or by_phase is None else by_phase.total_j
+    scale = total_j / by_phase.total_j if by_phase is not None and by_phase.total_j else 1.0
+    return {
+        "total_j": total_j,
+        **{f"{phase}_j": found[f"{phase}_j"] * scale if found else None for phase in _PHASES},
+        "radio": radio,
+        "source": f"measured ({node.sensor})" if measured else "modelled",
+    }
+
+
+def _phases_kwh(nodes: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """kWh of all nodes whose phases are known, by phase."""
+    known = [node["energy"] for node in nodes if node["energy"] is not None]
+    return {
+        phase: energy.kwh(sum(each[f"{phase}_j"] or 0.0 for each in known)) for phase in _PHASES
+    }
 
 
 def _exit_code(run: Mapping[str, Any], tally: Tally) -> int:

@@ -54,7 +54,12 @@ class NodeTally:
     rounds: dict[int, RoundTally] = field(default_factory=dict)
     """Round -> its figures, where this node reports rounds."""
     _round_start_s: float | None = None
+    sensor: str = ""
+    """The host's power sensor; '' where it has none, or the device is emulated."""
+    measured_j: float = 0.0
+    """Joules by that sensor: the node's part by CPU time."""
     _earlier_cpu_s: float = 0.0
+    _earlier_j: float = 0.0
     _reported: bool = False
 
     def add(self, event: Event) -> None:
@@ -70,6 +75,9 @@ class NodeTally:
                 self._round(event)
             case "resources":
                 self._resources(event)
+            case "energy":
+                self.sensor = event.text("sensor")
+                self.measured_j = self._earlier_j + (event.number("joules") or 0.0)
             case "end":
                 self.status = event.text("status", "done")
                 self.error = event.text("error")
@@ -83,6 +91,7 @@ class NodeTally:
         self.slowdown = event.number("slowdown") or 1.0
         self.status, self.error = None, ""
         self._earlier_cpu_s = self.cpu_s or 0.0
+        self._earlier_j = self.measured_j
         self._round_start_s, self._reported = None, False
 
     def _span(self, event: Event) -> None:

@@ -45,6 +45,7 @@ def dump(topology: Topology) -> str:
         "place": {role: list(names) for role, names in topology.place.items()},
         "shaping": topology.shaping,
         "seed": topology.seed,
+        "carbon": topology.carbon_kg_per_kwh,
     }
     lines = ["# Resolved by edgenet: every default and every position is written out."]
     for key, value in document.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgenet.errors import TopologyError
+from edgenet.meters.energy import CARBON_KG_PER_KWH
 from edgenet.topology import overrides as setting
 from edgenet.topology.document import MAX_BYTES, Entry, parse
 from edgenet.topology.dumping import dump
@@ -86,6 +87,7 @@ def _topology(section: Section, name: str, file: str) -> Topology:
         place=_place(section, names),
         shaping=section.text("shaping", "auto", SHAPING),
         seed=seed,
+        carbon_kg_per_kwh=section.number("carbon", CARBON_KG_PER_KWH, 0.0, 10.0),
         file=file,
         lines={path: entry.line for path, entry in entries if entry.line is not None},
         settings={path: entry.where for path, entry in entries if entry.line is None},

@@ -13,7 +13,7 @@ from edgenet.topology.document import Entry, parse_override
 from edgenet.topology.section import choose, show
 
 SECTIONS = ("name", "nodes", "links", "train", "faults", "probe", "events", "place", "shaping",
-            "seed")  # fmt: skip
+            "seed", "carbon")  # fmt: skip
 """Keys of a topology file."""
 
 _SHORTHANDS = {"train.data": "name", "train.optimizer": "name", "train.partition": "kind"}

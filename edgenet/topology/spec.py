@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgenet.meters.energy import CARBON_KG_PER_KWH
+
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
@@ -200,6 +202,8 @@ class Topology:
     """What changes during the run, in file order."""
     shaping: str = "auto"
     seed: int = 0
+    carbon_kg_per_kwh: float = CARBON_KG_PER_KWH
+    """Carbon intensity of the electricity that the nodes use (`carbon:` in the file)."""
     file: str = field(default="<topology>", compare=False)
     """Where it was read from, for messages."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
