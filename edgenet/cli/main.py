@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import edgenet
 from edgenet.cli import (
+    bench,
     check,
     clean,
     compare,
@@ -58,8 +59,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, data, devices, runs, show, leakage, shape,
-        clean,
+        run, compare, check, plan, probe, compose, data, bench, devices, runs, show, leakage,
+        shape, clean,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(

@@ -5,6 +5,7 @@ its memory and cores where the host can do that; power is used for accounting. L
 """
 
 from edgenet.devices.boards import PROFILES, device
+from edgenet.devices.files import as_device, read_profile, write_profile
 from edgenet.devices.profile import Device
 
-__all__ = ["PROFILES", "Device", "device"]
+__all__ = ["PROFILES", "Device", "as_device", "device", "read_profile", "write_profile"]
