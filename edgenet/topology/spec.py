@@ -171,7 +171,8 @@ class Faults:
     join_s: float = 30.0
     """How long nodes wait for each other at the start."""
     deadline_s: float | None = None
-    """A round does not wait longer than this for a slow peer; None = as long as it is alive."""
+    """A round (split learning: a step) does not wait longer than this for a slow peer; None = as
+    long as it is alive."""
 
 
 @dataclass(frozen=True, kw_only=True)
