@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from edgenet.channels import Timeline
 from edgenet.launchers.conductor import Conductor
 from edgenet.meters.start import Start
 from edgenet.results.rundir import new_run_dir
@@ -212,9 +213,27 @@ def recording(back_end: str) -> dict[str, Any]:
     return {"rates_bps": [statistics.median(rates[number::4]) for number in range(4)]}
 
 
-def _arrived(network: Network, load_bps: float, seconds: float) -> list[float]:
+def fading(back_end: str) -> dict[str, Any]:
+    """Asked and measured rates of a member of an LTE cell, redrawn every half second."""
+    cell = "lte: {resource_blocks: 8, fading: 500 ms}, queue: 15 kB, base: base, members: member"
+    nodes = "base: {at: [0, 0]}, member: {at: [5 km, 0]}"
+    head = HEAD.replace("base: {}, member: {count: 3}", nodes)
+    net = loads(f"{head}links: {{cell: {{{cell}}}}}\nseed: 3")
+    line = Timeline(net)
+    with Network(net, back_end) as network:
+        arrived = _arrived(network, 6e6, 4.0, "member")
+    ats = [number / 2 + 0.1 for number in range(8)]
+    return {
+        "asked_bps": [line.channel("cell", "base", "member", at).rate_bps for at in ats],
+        "rates_bps": [_rate_bps(arrived, at, 0.4) for at in ats],
+    }
+
+
+def _arrived(
+    network: Network, load_bps: float, seconds: float, target: str = "member0"
+) -> list[float]:
     """When packets came that were sent at `load_bps`, after the start of the timeline."""
-    with tempfile.TemporaryDirectory() as name, Beam(network, "base", "member0") as beam:
+    with tempfile.TemporaryDirectory() as name, Beam(network, "base", target) as beam:
         run = new_run_dir(name, "trial")
         with Conductor(run, network.topology, (), network.set):
             start = Start.of(run.path)
@@ -248,7 +267,7 @@ TRIALS: dict[str, Callable[[str], dict[str, Any]]] = {
     **{profile: partial(fidelity, profile) for profile in PROFILES},
     **{
         each.__name__: each
-        for each in (half_load, stream, jitter, shared, changes, timeline, recording, speed)
+        for each in (half_load, stream, jitter, shared, changes, timeline, recording, fading, speed)
     },
 }
 

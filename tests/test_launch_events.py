@@ -204,7 +204,7 @@ def test_a_network_that_stays_as_it_is_needs_no_conductor(tmp_path: Path) -> Non
 
 def test_torchrun_refuses_what_nobody_would_start() -> None:
     check_still(loads(TOPOLOGY))
-    with pytest.raises(InputError, match=r"t.yaml:8: events needs `edgenet run`"):
+    with pytest.raises(InputError, match=r"t.yaml:8: the events section needs `edgenet run`"):
         check_still(loads(TOPOLOGY + EVENTS, "t.yaml"))
     with pytest.raises(InputError, match="what link 'cell' follows needs `edgenet run`"):
         check_still(

@@ -173,6 +173,15 @@ def test_a_link_follows_its_trace(tried: Tried) -> None:
     judge(tried, "recording", verdict)
 
 
+def test_a_fading_link_has_the_rates_of_its_seed(tried: Tried) -> None:
+    def verdict(found: Any) -> None:
+        assert max(found["asked_bps"]) > 2.5 * min(found["asked_bps"])
+        packet_bps = 12_000 / 0.4  # what one packet more or less makes in a window
+        assert found["rates_bps"] == pytest.approx(found["asked_bps"], rel=0.1, abs=packet_bps)
+
+    judge(tried, "fading", verdict)
+
+
 def test_a_network_is_soon_up_and_soon_gone(tried: Tried) -> None:
     def verdict(found: Any) -> None:
         assert found["up_s"] < 5.0

@@ -26,7 +26,7 @@ def check_still(topology: Topology) -> None:
     """
     live = Timeline(topology).live
     if topology.events or live:
-        what = "events" if topology.events else f"what link '{live[0]}' follows"
+        what = "the events section" if topology.events else f"what link '{live[0]}' follows"
         raise InputError(
             f"{topology.where('events' if topology.events else f'links.{live[0]}')}: {what} needs "
             "`edgenet run`, which tells all nodes when training starts; under torchrun and in "
