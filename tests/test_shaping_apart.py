@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from facilities import needs, netem_runner
 
 from edgenet.errors import ShapingError
 from edgenet.shaping import apart
-from edgenet.shaping.choice import Shaping
+from edgenet.shaping.choice import Shaping, available
 from edgenet.topology import loads
 
 HEAD = "name: t\ntrain: {scheme: fedavg, rounds: 1}\nnodes: {base: {}, member: {count: 2}}\n"
@@ -67,3 +72,16 @@ def test_without_the_capability_the_flag_is_named(monkeypatch: pytest.MonkeyPatc
     assert apart.available() == (
         "this process lacks CAP_NET_ADMIN; run it as root with --cap-add NET_ADMIN"
     )
+
+
+@pytest.mark.root
+@pytest.mark.processes
+@needs("root", "network namespaces", "sch_netem")
+def test_what_a_container_sends_is_delayed() -> None:
+    elsewhere = [] if available("netem") is None else [netem_runner()]
+    trial = Path(__file__).with_name("apart_trial.py")
+    done = subprocess.run(
+        [*elsewhere, sys.executable, str(trial)], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(25e-3, abs=2e-3), "one way only: 25 ms"

@@ -68,7 +68,11 @@ def enter(path: Path) -> None:
 
 @contextlib.contextmanager
 def inside(path: Path) -> Iterator[None]:
-    """For the calling thread only: be in a namespace, then back where it was."""
+    """For the calling thread only: be in a namespace, then back where it was. To be `HERE` takes no
+    right to enter namespaces, which containers do not have."""
+    if path == HERE:
+        yield
+        return
     with _returning():
         enter(path)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,12 +26,12 @@ class Kernel:
     """A netlink socket in a namespace; a context manager.
 
     Args:
-        namespace: path of the namespace; `calls.HERE` is entered without the right to enter any.
+        namespace: path of the namespace.
     """
 
     def __init__(self, namespace: Path) -> None:
         self.path = namespace
-        with nullcontext() if namespace == calls.HERE else calls.inside(namespace):
+        with calls.inside(namespace):
             self.ip: Any = IPRoute()  # stays in the namespace where it was opened
         self._indexes: dict[str, int] = {}
 
