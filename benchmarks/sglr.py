@@ -10,7 +10,7 @@ processes and sockets, bit for bit (tests/test_equalities.py, tests/test_split_e
 point is run both ways here, too). Table 6 is measured on real runs over gloo.
 
 --quick: ResNet-16 and AlexNet an eighth and a quarter as wide, 320 samples a client, 5 epochs, up
-to 8 clients; under 10 minutes on two quiet cores. Without a flag: the same with clients 1 to 20, 4
+to 8 clients; under 10 minutes on two quiet cores. Without a flag: the same with clients 1 to 20, 6
 times as long. --full: full width, 1000 samples a client, 20 epochs, 1 to 20 clients: some 60 hours
 on two cores.
 """
