@@ -12,8 +12,8 @@ from sglr_traffic import Measured
 
 from edgenet.models import costs
 
-_SURE = 2.0
-"""A difference of so many standard errors is one."""
+_STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02)
+"""Student's t, 95 % on one side, for 1, 2, 3 ... seeds: a mean of more standard errors counts."""
 _FELL = 5.0
 """Points of accuracy that a run which diverges has lost at least."""
 
@@ -88,24 +88,35 @@ def _difference(
 ) -> tuple[tuple[float, float], int, int]:
     """((mean, deviation) in points of accuracy of `one` - `other` over common seeds, how many of
     either had no finite loss, how many had one)."""
-    pairs = []
-    for seed in range(1, size.seeds + 1):
-        a, b = (dataclasses.replace(point, seed=seed) for point in (one, other))
-        if a in results and b in results:
-            pairs.append(100 * (results[a]["accuracy"] - results[b]["accuracy"]))
-    mean, deviation, count = spread(pairs)
-    return (mean, deviation), len(pairs) - count, count
+    gains = [
+        100 * (results[a]["accuracy"] - results[b]["accuracy"])
+        for a, b in _pairs(results, size, one, other)
+    ]
+    mean, deviation, count = spread(gains)
+    return (mean, deviation), len(gains) - count, count
+
+
+def _pairs(results: Results, size: Size, one: Point, other: Point) -> list[tuple[Point, Point]]:
+    """Both points with every seed that both were trained with."""
+    seeds = range(1, size.seeds + 1)
+    both = [tuple(dataclasses.replace(p, seed=seed) for p in (one, other)) for seed in seeds]
+    return [(a, b) for a, b in both if a in results and b in results]
+
+
+def _verdict(mean: float, deviation: float, count: int) -> str:
+    if math.isnan(deviation):
+        return "not decided"
+    needed = _STUDENT[min(count, len(_STUDENT)) - 1] * deviation / math.sqrt(count)
+    if abs(mean) <= needed:
+        return "not decided"
+    return "confirmed" if mean > 0 else "refuted"
 
 
 def _compared(results: Results, size: Size, claim: str, better: Point, worse: Point) -> str:
     (mean, deviation), broken, count = _difference(results, size, better, worse)
     if not count:
         return f"not measured: {claim}"
-    error = deviation / math.sqrt(count)
-    if math.isnan(error) or abs(mean) <= _SURE * error:
-        verdict = "not decided"
-    else:
-        verdict = "confirmed" if mean > 0 else "refuted"
+    verdict = _verdict(mean, deviation, count)
     more = f"; {broken} runs diverged" if broken else ""
     seeds = "seed" if count == 1 else "seeds"
     return f"{verdict}: {claim}: {mean:+.1f} points{_deviation(deviation)}, {count} {seeds}{more}"
@@ -127,12 +138,9 @@ def _leaking(results: Results, size: Size) -> str:
     if any(count == 0 for _, _, count in losses):
         return f"not measured: the decoder's loss rises with phi: {shown}"
     means = [mean for mean, _, _ in losses]
-    first, last = losses[0], losses[-1]
-    error = math.hypot(first[1], last[1]) / math.sqrt(min(first[2], last[2]))
-    if math.isnan(error) or abs(last[0] - first[0]) <= _SURE * error:
-        verdict = "not decided"
-    else:
-        verdict = "confirmed" if last[0] > first[0] else "refuted"
+    none, all_ = (leaking(size, phi, 1) for phi in (0.0, 1.0))
+    gains = [results[b]["bce"] - results[a]["bce"] for a, b in _pairs(results, size, none, all_)]
+    verdict = _verdict(*spread(gains))
     rises = sum(b > a for a, b in itertools.pairwise(means))
     return (
         f"{verdict}: the decoder's loss rises with phi, from 0 to 1: {shown}; it rises in {rises} "

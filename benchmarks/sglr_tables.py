@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sglr_paper as paper
@@ -26,7 +27,7 @@ from sglr_points import (
 )
 from sglr_traffic import flops
 
-from edgenet.results.figures import picture
+from edgenet.results.figures import COLOURS, MARKERS, picture
 from edgenet.results.gallery import gallery
 
 Setting = tuple[float, float, str]
@@ -179,20 +180,30 @@ def leakage_grid(results: Results, size: Size) -> Grid:
 def draw(grid: Grid, path: Path) -> None:
     """A picture of tables 1 to 3: measured with the spread, and the paper's, by clients."""
     with picture(path, columns=2, size=(4.6, 3.6)) as ((measured, printed),):
-        for column, setting in zip(grid.columns, grid.settings, strict=True):
+        for at, (column, setting) in enumerate(zip(grid.columns, grid.settings, strict=True)):
+            look = _look(at, len(grid.columns))
             cells = [grid.cells[row, column] for row in grid.rows]
             clients = np.array(list(map(float, grid.rows)))
             spreads = [0 if math.isnan(cell.deviation) else cell.deviation for cell in cells]
             measured.errorbar(
-                clients, [cell.mean for cell in cells], spreads, capsize=2, label=column
+                clients, [cell.mean for cell in cells], spreads, capsize=2, label=column, **look
             )
             published = _published(setting)
             if published:
-                printed.plot(*zip(*published, strict=True), label=column)
+                printed.plot(*zip(*published, strict=True), label=column, **look)
         for axis, title in ((measured, "measured"), (printed, "paper")):
             axis.set(xlabel="clients", ylabel="accuracy (%)", title=title)
         measured.set_xticks(list(map(int, grid.rows)))
         measured.legend(fontsize=6, ncols=1 + len(grid.columns) // 7)
+
+
+def _look(at: int, columns: int) -> dict[str, Any]:
+    """Of a column's line: where there are more of them than colours, four share a kind of line."""
+    if columns <= len(COLOURS):
+        return {"color": COLOURS[at], "marker": MARKERS[at]}
+    line, colour = divmod(at, 4)
+    style = ("-", "--", ":")[line % 3]
+    return {"color": COLOURS[colour], "marker": MARKERS[colour], "linestyle": style}
 
 
 def _published(setting: Setting) -> list[tuple[int, float]]:

@@ -143,7 +143,8 @@ def draw_figure_3(path: Path) -> list[tuple[Any, ...]]:
                     times[name].append(seconds)
                 rows.append((samples, model_bytes, clients, *(times[name][-1] for name in names)))
             _bars(axis, times, names)
-            axis.set_title(f"{data}, |D| = {samples // 1000} 000")
+            spaced = f"{samples:,}".replace(",", " ")
+            axis.set_title(f"{data}, |D| = {spaced}")
     return rows
 
 
