@@ -55,6 +55,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         "show",
         "leakage",
         "bench",
+        "shape",
         "clean",
     ],
 )

@@ -234,3 +234,16 @@ def test_a_hundred_links_stand_within_seconds(server: RendezvousServer) -> None:
             link = found[name]
             assert isinstance(link, WireLink)
             assert link.recv(timeout_s=5) == number
+
+
+def test_notes_are_for_all_and_the_first_stays(server: RendezvousServer) -> None:
+    board = Rendezvous(*server.address)
+    assert board.noted("probe/1", timeout_s=0.0) == b""
+    waiting: list[bytes] = []
+    reader = threading.Thread(target=lambda: waiting.append(board.noted("probe/1", timeout_s=10.0)))
+    reader.start()
+    board.note("probe/1", b"first")
+    board.note("probe/1", b"second")
+    reader.join(10.0)
+    assert waiting == [b"first"]
+    assert board.noted("probe/1", timeout_s=0.0) == b"first"

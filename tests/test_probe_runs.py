@@ -124,3 +124,15 @@ def test_in_namespaces_a_run_measures_by_itself_packets_too(file: Path) -> None:
         assert 0.0 <= measured["loss"] < 0.035
         assert 0.5e-3 < measured["jitter_s"] < 5e-3
         assert counted["loss"] >= 500
+
+
+def test_ranks_of_torchrun_measure_when_they_are_asked_to(file: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3",
+               "--log-dir", str(file.parent / "logs"),
+               "-m", "edgenet.worker", str(file), "--probe", *set_(BUSY),
+               "--out", str(file.parent / "runs")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = recorded(file)["probe"]["rows"]
+    assert {(row["source"], row["target"]) for row in rows} == WAYS
+    assert all(row["measured"]["goodput_bps"] is not None for row in rows)

@@ -3,9 +3,9 @@ direction and the round trip over the run's own links, jitter and loss of packet
 have network namespaces (--launcher namespaces).
 
 A link is off when its rate is more than 10 % (--probe-tolerance) from what was asked, its round
-trip more than that and 2 ms (paced: 4 ms), its jitter more than that, 1 ms and chance, or its loss
-more than that and chance. Exit code 3 says that one is. With --shaping none nothing is asked, and
-nothing is off. What is asked as a rate is what TCP delivers of the link's: 96.5 % (paced: all).
+trip more than that, 2 ms (paced: 4 ms) and the jitter, its jitter more than that, 1 ms and chance,
+or its loss more than that and chance. Exit code 3 says that one is. With --shaping none nothing is
+asked and nothing is off. The rate asked is what TCP delivers of the link's: 96.5 % (paced: all).
 """
 
 from __future__ import annotations
@@ -97,9 +97,11 @@ def _shown(value: float | None, show: Callable[[float], str]) -> str:
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
-    rows = found["rows"]
-    off = sum(bool(row["off"]) for row in rows)
-    missing = sum(bool(row["note"]) for row in rows)
-    kept = f"{len(rows) - off - missing} of {len(rows)} ways are what was asked"
-    took = "" if found.get("seconds") is None else f", measured in {format_time(found['seconds'])}"
-    return f"{kept} (within {format_fraction(found.get('tolerance', 0.1))}){took}"
+    measured = [row for row in found["rows"] if not row["note"]]
+    good = sum(not row["off"] for row in measured)
+    missing = len(found["rows"]) - len(measured)
+    within = format_fraction(found.get("tolerance", 0.1))
+    kept = f"{good} of {len(measured)} ways are what was asked (within {within})"
+    kept += f"; {missing} more were not measured" if missing else ""
+    took = "" if found.get("seconds") is None else f"; {format_time(found['seconds'])}"
+    return f"{kept}{took}"

@@ -83,6 +83,8 @@ class RendezvousServer:
         with self._changed:
             if name not in self._table and len(self._table) >= _MOST_NAMES:
                 return b""
+            if "/" in name and name in self._table:
+                return self._table[name]  # all shall read the same note
             self._table[name] = value
             self._changed.notify_all()
             return value
@@ -124,8 +126,8 @@ class Rendezvous:
         return host, int(port)
 
     def note(self, key: str, value: bytes, *, timeout_s: float = 30.0) -> None:
-        """Leave something for all to read, at most 256 bytes. The key is no node's name: it has a
-        '/' in it. Raises NodeError: nobody serves."""
+        """Leave something for all to read, at most 256 bytes; the first note under a key stays.
+        The key is no node's name: it has a '/' in it. Raises NodeError: nobody serves."""
         self._ask(_PUBLISH, key, value, time.monotonic() + timeout_s)
 
     def noted(self, key: str, *, timeout_s: float) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,6 @@ import torch
 from edgenet.links.protocol import Kind, Link
 from edgenet.shaping.asked import Stream
 
-_AGAIN, _ENOUGH = 1, 0
 _LEAST_MARKS = 4
 _CREDIT = 4
 """So many messages are acknowledged at once; a window holds at least twice as many."""
@@ -47,35 +45,26 @@ class Figures:
     back_bps: float
 
 
-def lead(link: Link, effort: Effort, good: Callable[[list[Figures]], bool]) -> list[Figures]:
-    """Measure, until `good` is content with all that was found.
+def lead(link: Link, effort: Effort) -> Figures:
+    """Measure.
 
     Raises:
         LinkError: the other end is gone, or a message did not come in time.
     """
-    found: list[Figures] = []
-    while not found or not good(found):
-        link.send(_AGAIN, kind=Kind.PROBE)
-        found.append(
-            Figures(
-                round_trip_s=statistics.median(_ping(link, effort) for _ in range(effort.pings)),
-                there_bps=_pour(link, effort.there, effort.patience_s),
-                back_bps=_drain(link, effort.back, effort.patience_s),
-            )
-        )
-    link.send(_ENOUGH, kind=Kind.PROBE)
-    return found
+    return Figures(
+        round_trip_s=statistics.median([_ping(link, effort) for _ in range(effort.pings)]),
+        there_bps=_pour(link, effort.there, effort.patience_s),
+        back_bps=_drain(link, effort.back, effort.patience_s),
+    )
 
 
 def follow(link: Link, effort: Effort, first: int) -> None:
     """Take part in what the other end leads. `first` is its first message. Raises as `lead`."""
-    word = first
-    while word == _AGAIN:
-        for _ in range(effort.pings):
-            link.send(link.recv(timeout_s=effort.patience_s), kind=Kind.PROBE)
-        _drain(link, effort.there, effort.patience_s)
-        _pour(link, effort.back, effort.patience_s)
-        word = link.recv(timeout_s=effort.patience_s)
+    link.send(first, kind=Kind.PROBE)
+    for _ in range(effort.pings - 1):
+        link.send(link.recv(timeout_s=effort.patience_s), kind=Kind.PROBE)
+    _drain(link, effort.there, effort.patience_s)
+    _pour(link, effort.back, effort.patience_s)
 
 
 def _ping(link: Link, effort: Effort) -> float:

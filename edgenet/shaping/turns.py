@@ -48,7 +48,7 @@ def schedule(pairs: Sequence[tuple[Asked, Asked]], budget_s: float) -> Schedule:
     """Give each pair its turn. With too many pairs the turns become shorter; where that is not
     enough pairs are left out, evenly over all of them."""
     for measure_s, pings in zip(_MEASURE_S, _PINGS, strict=True):
-        slots = _slots([_turn(there, back, measure_s, pings) for there, back in pairs])
+        slots = arranged([_turn(there, back, measure_s, pings) for there, back in pairs])
         if _lasts_s(slots) <= budget_s:
             return Schedule(slots=slots, left_out=())
     kept = list(pairs)
@@ -57,7 +57,7 @@ def schedule(pairs: Sequence[tuple[Asked, Asked]], budget_s: float) -> Schedule:
         kept = [pair for i, pair in enumerate(kept) if i % step != step - 1] if step <= len(
             kept
         ) else kept[:-1]  # fmt: skip
-        slots = _slots([_turn(*pair, _MEASURE_S[-1], _PINGS[-1]) for pair in kept])
+        slots = arranged([_turn(*pair, _MEASURE_S[-1], _PINGS[-1]) for pair in kept])
     return Schedule(slots=slots, left_out=tuple(pair for pair in pairs if pair not in kept))
 
 
@@ -70,7 +70,8 @@ def _lasts_s(slots: Sequence[Sequence[Turn]]) -> float:
     return sum(max(turn.seconds for turn in slot) for slot in slots)
 
 
-def _slots(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], ...]:
+def arranged(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], ...]:
+    """Turns in slots: each in the first in which it disturbs nobody."""
     slots: list[list[Turn]] = []
     for turn in turns:
         fitting = next((slot for slot in slots if _fits(turn, slot)), None)

@@ -29,7 +29,8 @@ class Row:
     over: str
     """Links on the way."""
     asked: Mapping[str, float | None]
-    """rate_bps (of the channel), goodput_bps, round_trip_s, jitter_s, loss; None: not limited."""
+    """rate_bps (of the channel), goodput_bps, round_trip_s, jitter_s, round_trip_jitter_s (of both
+    ways), loss; None: not limited."""
     measured: Mapping[str, float | None]
     """goodput_bps, round_trip_s, jitter_s, loss, packets_bps; None: not measured."""
     packets: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +58,7 @@ def blank(there: Asked, back: Asked) -> Row:
         "goodput_bps": there.goodput_bps,
         "round_trip_s": there.trip_s + back.trip_s,
         "jitter_s": there.jitter_s,
+        "round_trip_jitter_s": there.jitter_s + back.jitter_s,
         "loss": there.loss,
     }
     return Row(
@@ -116,7 +118,10 @@ def _limits(each: Row, back_end: str, tolerance: float) -> dict[str, float]:
     rate = asked[_asked_for(each)]
     return {
         "goodput_bps": tolerance * rate,
-        "round_trip_s": tolerance * asked["round_trip_s"] + round_trip_s,
+        # Of several packets of a message the last one counts, so jitter makes round trips longer.
+        "round_trip_s": tolerance * asked["round_trip_s"]
+        + round_trip_s
+        + asked["round_trip_jitter_s"],
         # The quantiles that it is taken from have this standard error.
         "jitter_s": asked["jitter_s"] * (tolerance + SIGMAS * 0.5 / math.sqrt(max(1, jitter)))
         + JITTER_S,
