@@ -48,6 +48,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         "compare",
         "check",
         "plan",
+        "trace",
         "probe",
         "data",
         "devices",

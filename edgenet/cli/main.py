@@ -25,6 +25,7 @@ from edgenet.cli import (
     runs,
     shape,
     show,
+    trace,
 )
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED, EdgenetError
 
@@ -60,7 +61,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
         run, compare, check, plan, probe, compose, data, bench, devices, runs, show, leakage,
-        shape, clean,
+        shape, trace, clean,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenet.cli import arguments
+from edgenet.cli import arguments, timetable
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE
 from edgenet.results import text
@@ -33,11 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the candidates and their Pareto front (PNG)"
     )
-    arguments.add_format(parser, "a list of candidates, the quickest first")
+    parser.add_argument(
+        "--timetable",
+        action="store_true",
+        help="of a pipeline: its stages, how they keep weight versions, and the order of work",
+    )
+    arguments.add_format(
+        parser, "a list of candidates, the quickest first (with --timetable: the stages)"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Measure, predict, print."""
+    if options.timetable:
+        timetable.show(
+            options.topology, arguments.overrides(options), as_json=options.format == "json"
+        )
+        return DONE
     from edgenet.node.forecast import pareto  # its package brings torch
 
     found = forecasts(options.topology, arguments.overrides(options))

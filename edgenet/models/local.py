@@ -53,7 +53,7 @@ class LocalStage:
         self._optimizer = build_optimizer(self._trained, optimizer, lr)
         self._needs_input_error = needs_input_error
         self._open: deque[_Open] = deque()
-        self._version = 0
+        self._version = self._steps = 0
         self._held: dict[tuple[Any, ...], int] = {}
         self._peak = 0
 
@@ -81,6 +81,14 @@ class LocalStage:
     def open_forwards(self) -> int:
         """Forwards that wait for their backward."""
         return len(self._open)
+
+    def use(self, version: int) -> None:
+        """Makes sure that the next forward is with the weights after so many steps; there are no
+        others. Raises NodeError if these are not they."""
+        if version != self._steps:
+            raise NodeError(
+                f"version {version} is asked for; the weights are version {self._steps}"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation for x, detached. x is kept for `backward`: leave its contents alone."""
@@ -124,11 +132,26 @@ class LocalStage:
         self._optimizer.step()
         self._clear()
         self._version += 1
+        self._steps += 1
 
     def forget(self) -> None:
         """Drop every open forward and all gathered gradients: the batch is given up."""
         self._open.clear()
         self._clear()
+
+    def held(self) -> str:
+        """What is held now, for people."""
+        return (
+            f"{self.weight_bytes / 1e6:.1f} MB of weights, as much of gradients, and "
+            f"{self.stash_bytes / 1e6:.1f} MB for {self.open_forwards} open forwards"
+        )
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients gathered since the last step, live; zeros where there are none yet."""
+        for parameter in self._trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self._trained if parameter.grad is not None]
 
     def infer(self, x: Tensor) -> Tensor:
         """Evaluation-mode output for x without a stash or gradients."""

@@ -1,12 +1,15 @@
-"""What a stage holds in memory, counted to the byte."""
+"""What a stage holds in memory, counted to the byte; and what is said when there is no more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
+
+from edgenet.errors import NodeError
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,21 @@ class Memory:
     """Velocities."""
     live: int = 0
     """Not bytes: versions that the stage needs, the newest and those of open forwards."""
+    open: int = 0
+    """Not bytes: open forwards."""
 
     @property
     def total(self) -> int:
         """All bytes."""
         return self.versions + self.scratch + self.stash + self.saved + self.optimiser
+
+    def sentence(self) -> str:
+        """What is held, for people."""
+        return (
+            f"{self.live} weight versions (materialised: {self.versions / 1e6:.1f} MB), "
+            f"{self.optimiser / 1e6:.1f} MB of velocities, {self.stash / 1e6:.1f} MB of pairs, "
+            f"{self.saved / 1e6:.1f} MB for {self.open} open forwards"
+        )
 
     def __or__(self, other: Memory) -> Memory:
         """The larger of each."""
@@ -60,3 +73,20 @@ class Kept:
     def bytes(self) -> int:
         """So far."""
         return sum(self._kept.values())
+
+
+class OutOfMemory(NodeError):
+    """The system has no more memory for this process; the text says what it was about."""
+
+
+@contextmanager
+def allocating(doing: str) -> Iterator[None]:
+    """Turn a failed allocation in the body into OutOfMemory; `doing` is what it was about."""
+    try:
+        yield
+    except MemoryError:
+        raise OutOfMemory(doing) from None
+    except RuntimeError as error:  # torch's allocator has no exception of its own
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(doing) from None

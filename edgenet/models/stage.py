@@ -15,6 +15,13 @@ class Stage(Protocol):
     Several forwards may precede their backwards (pipelines): backward answers the oldest forward.
     """
 
+    def use(self, version: int) -> None:
+        """The next forward is to be with the weights after so many steps; its backward, too.
+
+        Raises:
+            NodeError: the stage does not have them (any more).
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """Activation for input x (batch, ...), stashed for `backward`; detached."""
 
@@ -24,6 +31,9 @@ class Stage(Protocol):
 
     def step(self) -> None:
         """One optimizer step with the gradients gathered since the last; then they are zero."""
+
+    def gradients(self) -> list[Tensor]:
+        """The parameters' gradients gathered since the last step, live: change them in place."""
 
     def infer(self, x: Tensor) -> Tensor:
         """Evaluation-mode output for x without a stash or gradients."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from edgenet.errors import InputError
 from edgenet.meters.journal import Journal
+from edgenet.models.memory import allocating
 from edgenet.models.stage import Stage
 
 _LONGEST_CREDIT_S = 0.05
@@ -71,20 +72,28 @@ class Throttled:
         self._journal = journal
         self._owed_s = 0.0
 
+    def use(self, version: int) -> None:
+        """The stage's use."""
+        self.stage.use(version)
+
     def forward(self, x: Tensor) -> Tensor:
         """The stage's forward, in the device's time."""
-        with self._metered("forward"):
+        with self._metered("forward"), allocating("a forward"):
             return self.stage.forward(x)
 
     def backward(self, error: Tensor) -> Tensor:
         """The stage's backward, in the device's time."""
-        with self._metered("backward"):
+        with self._metered("backward"), allocating("a backward"):
             return self.stage.backward(error)
 
     def step(self) -> None:
         """The stage's step, in the device's time."""
-        with self._metered("step"):
+        with self._metered("step"), allocating("an update"):
             self.stage.step()
+
+    def gradients(self) -> list[Tensor]:
+        """The stage's gradients."""
+        return self.stage.gradients()
 
     def infer(self, x: Tensor) -> Tensor:
         """The stage's infer, at the host's speed: evaluation is the testbed's, not the device's."""

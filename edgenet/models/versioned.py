@@ -105,7 +105,7 @@ class VersionedStage:
         return len(self._open)
 
     def use(self, version: int) -> None:
-        """The version for the next forward, where it is not the newest."""
+        """The version for the next forward (else it is the newest)."""
         self._use = version
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,6 +206,7 @@ class VersionedStage:
             saved=sum(entry.held_bytes for entry in self._open) + more,
             optimiser=sum(each.optimiser for each in layers),
             live=len({self.newest, *(entry.version for entry in self._open)}),
+            open=len(self._open),
         )
 
     def _record(self, more: int = 0) -> None:
@@ -245,6 +246,18 @@ class VersionedStage:
         self._drained("load")
         for mine, given in zip(self._state, state, strict=True):
             mine.copy_(given)
+
+    def held(self) -> str:
+        """What is held now, for people."""
+        return self.memory().sentence()
+
+    def gradients(self) -> list[Tensor]:
+        """Not for pipelines: gradients exist as pairs only."""
+        raise NodeError("a stage with several versions has no gradients to change")
+
+    def renew(self) -> None:
+        """Not for pipelines."""
+        raise NodeError("a stage with several versions cannot gain or lose parameters")
 
     def pull(self, anchor: Sequence[Tensor], mu: float) -> None:
         """Not for pipelines."""

@@ -167,6 +167,11 @@ class Doubled(Stored):
     sums: list[Tensor] = field(default_factory=list)
     """The gradient so far, like the weights; empty before the first backward."""
 
+    def update(self, oldest: int) -> None:
+        """The version before the newest stays, whether an open forward needs it or not: the next
+        mini-batch does."""
+        super().update(self.newest)
+
     def gather(self, pair: Pair) -> None:
         """Add its gradient to the sum."""
         if not self.sums:

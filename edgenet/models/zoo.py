@@ -11,6 +11,7 @@ from edgenet.errors import InputError
 from edgenet.models.alexnet import ALEXNETS
 from edgenet.models.parts import Convolution, Layers, Maker, Shape, connected, layer
 from edgenet.models.resnet import RESNETS
+from edgenet.models.vgg import VGGS
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Module:
@@ -49,6 +50,7 @@ MODELS: Mapping[str, Maker] = {
     "leaf-cnn": _leaf_cnn,
     **RESNETS,
     **ALEXNETS,
+    **VGGS,
 }
 """Name -> the layers for (input shape, classes), not yet drawn.
 

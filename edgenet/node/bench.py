@@ -15,8 +15,11 @@ from edgenet.links.protocol import Link, LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.models.layers import LayerList, cut
 from edgenet.models.local import LocalStage
+from edgenet.models.motion import Motion
 from edgenet.models.stage import Stage
+from edgenet.models.strategies import Choice
 from edgenet.models.throttle import Throttled
+from edgenet.models.versioned import VersionedStage
 from edgenet.node.plan import Plan, Seat
 from edgenet.node.rounds import Infer, Keeper, NodeRounds, State
 from edgenet.node.substance import (
@@ -59,7 +62,8 @@ class NodeBench:
         self._journal, self._meter = shared.journal, shared.meter
         self._factor, self._run_dir = factor, run_dir
         self._dataset = dataset_of(plan.topology)
-        self._stages: list[LocalStage] = []
+        self._stages: list[LocalStage | VersionedStage] = []
+        self.layout = plan.layout
         self.name, self.seed, self.options = seat.name, plan.topology.seed, plan.options
         self.local_epochs, self.batch = self._train.local_epochs, self._train.batch
         self.deadline_s = plan.topology.faults.deadline_s
@@ -89,11 +93,25 @@ class NodeBench:
         """The whole model's layers, initialised by the seed."""
         return model_of(self._plan.topology, self._dataset)
 
-    def stage(self, layers: nn.Module, *, first: bool = False, lr_factor: float = 1.0) -> Stage:
+    def stage(
+        self,
+        layers: nn.Module,
+        *,
+        first: bool = False,
+        lr_factor: float = 1.0,
+        choices: Sequence[Choice] | None = None,
+    ) -> Stage:
         """`layers` as a stage of this node."""
         train = self._train
         lr = train.lr * lr_factor
-        stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
+        stage: LocalStage | VersionedStage
+        if choices is not None:
+            motion = Motion.of(train.optimizer, lr)
+            stage = VersionedStage(
+                layers, motion, choices, journal=self._journal, needs_input_error=not first
+            )
+        else:
+            stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
         return Throttled(stage, self._factor, self._journal)
 
@@ -170,6 +188,10 @@ class NodeBench:
             "peak_weight_bytes": sum(stage.weight_bytes for stage in self._stages),
             "peak_stash_bytes": sum(stage.peak_stash_bytes for stage in self._stages),
         }
+
+    def held(self) -> str:
+        """What the node's stages hold now, for a sentence."""
+        return "; ".join(stage.held() for stage in self._stages)
 
     def _cut(self) -> tuple[LayerList, LayerList]:
         if self._train.cut is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from edgenet.errors import TopologyError
 from edgenet.schemes import SCHEMES, Scheme
@@ -90,6 +90,7 @@ def unused(topology: Topology, scheme: Scheme) -> tuple[str, ...]:
 
 
 def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
+    within = _within(kind)
     kind = get_origin(kind) or kind
     accepted, wanted = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
@@ -98,16 +99,24 @@ def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
         entries: Any = value
         return {name: _typed(where, f"{key}.{name}", entries[name], int) for name in entries}
     if kind is tuple:
-        return _names(where, key, value)
+        return _names(where, key, value, (int, str) if int in within else (str,))
     return kind(value)
 
 
-def _names(where: str, key: str, value: Any) -> tuple[str, ...]:
-    """A list of names, or names with slashes between them: F1/F2."""
+def _within(kind: Any) -> set[Any]:
+    """What a tuple[int | str, ...] may hold."""
+    return {each for item in get_args(kind) for each in (item, *get_args(item))}
+
+
+def _names(where: str, key: str, value: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """A list of names (and, where they may be, whole numbers), or names with slashes: F1/F2."""
     items = value.split("/") if isinstance(value, str) else value
-    for item in items:
-        if not isinstance(item, str) or not item:
-            raise TopologyError(f"{where}: train.{key} has {item!r} in it; it must be a name")
+    for item in items if isinstance(items, list) else [items]:
+        if not isinstance(item, kinds) or isinstance(item, bool) or item == "":
+            wanted = "a name or a whole number" if int in kinds else "a name"
+            raise TopologyError(f"{where}: train.{key} has {item!r} in it; it must be {wanted}")
+    if int in kinds:
+        items = [int(item) if str(item).isdecimal() else item for item in items]
     return tuple(items)
 
 

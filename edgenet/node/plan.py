@@ -6,17 +6,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
 
 from edgenet import channels
 from edgenet.data import Dataset
-from edgenet.errors import TopologyError
+from edgenet.devices import PROFILES
+from edgenet.errors import InputError, TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
-from edgenet.node.substance import check_substance, shares_of, whole_of
+from edgenet.node.substance import check_substance, model_of, shares_of, whole_of
 from edgenet.schemes import SCHEMES, Role, Scheme
+from edgenet.schemes.bench import Ground
 from edgenet.shaping.lanes import pool_of
 from edgenet.topology import dump
 from edgenet.topology.graph import route
@@ -54,6 +57,8 @@ class Plan:
     """Trained numbers of the whole model (of the scheme's own, where it has one)."""
     notes: tuple[str, ...] = ()
     """What a reader of the results has to know about the data, as sentences."""
+    layout: Any = None
+    """What the scheme's `arrange` made of the run, or None."""
     digest: bytes = field(repr=False)
     """SHA-256 of the resolved topology: nodes that disagree on it do not link."""
 
@@ -119,6 +124,7 @@ def resolve(topology: Topology) -> Plan:
         options=options,
         seats=seats,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        layout=_layout(topology, scheme, options, seats, dataset),
         notes=(*dataset.notes, *unused(topology, scheme)),
         digest=hashlib.sha256(dump(topology).encode()).digest(),
     )
@@ -150,11 +156,43 @@ def _check_shares(
         raise at_key(topology, error) from None
 
 
+_HOST_FLOPS = 20e9
+"""Taken for a device as fast as this machine: a layout must not depend on the host it is made on.
+About what one core of a present desktop trains small models at."""
+
+
+def _layout(
+    topology: Topology, scheme: Scheme, options: Any, seats: Sequence[Seat], dataset: Dataset
+) -> Any:
+    """Let the scheme lay its work out over the nodes that have a seat."""
+    if scheme.arrange is None:
+        return None
+    dealt = shares_of(topology, dataset, count_shares(seats))
+    names = [seat.name for seat in seats]
+    ground = Ground(
+        train=topology.train,
+        options=options,
+        layers=model_of(topology, dataset),
+        image=dataset.shape,
+        samples={s.name: len(dealt[s.share]) for s in seats if s.share is not None},
+        nodes=tuple(map(topology.node, names)),
+        speeds=tuple(PROFILES[seat.device].training_flops or _HOST_FLOPS for seat in seats),
+        hops=tuple(_channel(topology, a, b) for a, b in pairwise(names)),
+    )
+    try:
+        return scheme.arrange(ground)
+    except ValueError as error:
+        raise at_key(topology, error) from None
+    except InputError as error:
+        raise TopologyError(f"{topology.where('train.windows')}: {error}") from None
+
+
 def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:
     placed = place(topology, scheme)
     ordered = sorted(scheme.roles, key=lambda role: role.many)
     roles = {node: role for role in ordered for node in placed[role.name]}
     shares = {node: i for i, node in enumerate(n for n, role in roles.items() if role.trains_on)}
+    ranks = {node: rank for rank, node in enumerate(roles)}
     return tuple(
         Seat(
             name=name,
@@ -165,7 +203,9 @@ def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:
             peers=tuple(
                 (peer, its.name)
                 for peer, its in roles.items()
-                if peer != name and its.name in role.peers
+                if peer != name
+                and its.name in role.peers
+                and not (role.chain and its.chain and abs(rank - ranks[peer]) > 1)
             ),
             share=shares.get(name),
         )

@@ -16,6 +16,8 @@ from edgenet.data import Dataset, Eye, Order
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.models.layers import LayerList
 from edgenet.models.stage import Stage
+from edgenet.models.strategies import Choice
+from edgenet.topology.spec import Channel, Node, Train
 
 
 class Batches(Protocol):
@@ -77,6 +79,8 @@ class Bench(Protocol):
     batch: int
     """`train.batch`, for schemes whose data comes over the links."""
     deadline_s: float | None
+    layout: Any
+    """What `Scheme.arrange` made of the run."""
 
     def link(self, role: str) -> Link:
         """The link to the one peer that plays `role`."""
@@ -96,10 +100,18 @@ class Bench(Protocol):
     def layers(self) -> LayerList:
         """The whole model's layers, initialised by the seed, for schemes that take it apart."""
 
-    def stage(self, layers: nn.Module, *, first: bool = False, lr_factor: float = 1.0) -> Stage:
+    def stage(
+        self,
+        layers: nn.Module,
+        *,
+        first: bool = False,
+        lr_factor: float = 1.0,
+        choices: Sequence[Choice] | None = None,
+    ) -> Stage:
         """`layers` as a stage of this node: with the run's optimizer at `lr_factor` times
         `train.lr`, slowed down like the device, counted in its memory. `first`: nobody needs the
-        error of its input."""
+        error of its input. `choices`: how each layer with weights keeps several versions of them,
+        where weights change between a forward and its backward."""
 
     def cast(self, role: str) -> tuple[str, ...]:
         """The names of all nodes that play `role`, there or not, in file order."""
@@ -114,6 +126,9 @@ class Bench(Protocol):
 
     def whole(self) -> nn.Module:
         """The scheme's own global model (`Scheme.model`), initialised by the seed."""
+
+    def held(self) -> str:
+        """What this node's stages hold in memory now, for a sentence."""
 
     def dataset(self) -> Dataset:
         """The whole dataset, for schemes that deal it out in ways of their own."""
@@ -149,6 +164,9 @@ class Role:
     sees: bool = False
     """It sees every sample of the training data, through its own one of `train.data.views`; where
     it also `trains_on`, it does so if there are views, and else has a share."""
+    chain: bool = False
+    """Its nodes, with those of the other roles of the chain, stand in a row in rank order, and
+    exchange messages with their neighbours in it only."""
     placed: bool = False
     """Only nodes that `place:` names play it; there may be none."""
 
@@ -174,6 +192,28 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What a scheme may lay its work out on, known before a run and the same at every node."""
+
+    train: Train
+    """The section of the topology."""
+    options: Any
+    """An instance of `Scheme.options`."""
+    layers: LayerList
+    """`train.model`; only its shapes matter."""
+    image: tuple[int, ...]
+    """Shape of its input: (channels, height, width)."""
+    samples: Mapping[str, int]
+    """Node that trains -> samples of its share."""
+    nodes: tuple[Node, ...]
+    """The nodes that play a role, in rank order."""
+    speeds: tuple[float, ...]
+    """FLOP/s of each of them in training."""
+    hops: tuple[Channel, ...]
+    """Between each of them and the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scheme:
     """A way of distributing training."""
 
@@ -190,6 +230,9 @@ class Scheme:
     check: Callable[[Any, Mapping[str, int], int], None] | None = None
     """Called before a run with the options, {node that trains: samples} and `train.batch`. A
     ValueError that it raises starts with the name of the key under `train:`."""
+    arrange: Callable[[Ground], Any] | None = None
+    """Lays the work out before a run; what it returns is every bench's `layout`. A ValueError that
+    it raises starts with the name of the key that is wrong."""
     model: Callable[[Setting], nn.Module] | None = None
     """Makes the global model where that is not `train.model`. A ValueError that it raises starts
     with the name of the key that is wrong."""

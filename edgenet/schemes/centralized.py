@@ -1,4 +1,4 @@
-"""`centralized`: one node holds the model and all the data. The reference for everything else."""
+"""`centralized` and `local`: one node holds the model and all the data. The reference for all."""
 
 from __future__ import annotations
 
@@ -22,4 +22,10 @@ CENTRALIZED = Scheme(
     name="centralized",
     summary="one node trains the whole model on all the data (the reference)",
     roles=(Role(name="trainer", play=_play_trainer, trains_on=True),),
+)
+
+LOCAL = Scheme(
+    name="local",
+    summary="the master trains alone, on all its data; the workers are left out (mcPipe, sec. V)",
+    roles=(Role(name="master", play=_play_trainer, trains_on=True),),
 )

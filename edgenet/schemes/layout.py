@@ -1,0 +1,270 @@
+"""How a pipeline lies over its workers: which layers where, which windows, in which order.
+
+All of it follows from the topology, before a run, and is the same at every node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import torch
+
+from edgenet.models.layers import LayerList, LayerRow, table
+from edgenet.models.motion import Motion
+from edgenet.models.strategies import ADAPTIVE, Choice, plan_strategies
+from edgenet.schemes.bench import Ground
+from edgenet.schemes.clock import Costs, best_windows, times
+from edgenet.schemes.timetable import SPLITTING, Timetable, timetable
+from edgenet.topology.spec import Channel
+
+STRATEGY = {
+    "pipedream": "stored",
+    "pipedream-2bw": "doubled",
+    "greedy": "newest",
+    "mcpipe": "recomputed",
+    "mcpipe-adaptive": ADAPTIVE,
+}
+"""How each scheme that has several versions under way keeps them (models.strategies)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """Settings of every pipeline scheme."""
+
+    window: int = 4
+    """Mini-batches in flight (Example 2); under gpipe, 1f1b and pipedream-2bw the micro-batches
+    that a mini-batch is cut into."""
+    windows: tuple[int, ...] = ()
+    """w_n of each worker, by hand; empty: the largest that cost no time, from `window` down."""
+    split: tuple[int | str, ...] = ()
+    """Layers of each worker: how many, or the name of the last one (the last worker's may be left
+    out). Empty: balanced by operations and the devices' speed."""
+    master: str = "auto"
+    """'works': the first worker owns the data; 'feeds': the first node owns it and holds no layer;
+    'auto': it feeds if it is called master."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= 64:
+            raise ValueError(f"window is {self.window}; it must be a whole number from 1 to 64")
+        if any(not isinstance(w, int) or w < 1 for w in self.windows):
+            raise ValueError(f"windows has {self.windows}; it must be whole numbers above 0")
+        if self.master not in ("auto", "works", "feeds"):
+            raise ValueError(f"master is '{self.master}'; it must be auto, works or feeds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A pipeline laid over its workers, stage 1 first."""
+
+    scheme: str
+    """Its name."""
+    chain: tuple[str, ...]
+    """All nodes; where the master feeds, it is the first and holds no stage."""
+    feeds: bool
+    """Whether the first of the chain only owns the data."""
+    starts: tuple[int, ...]
+    """Index of each stage's first layer."""
+    layer_names: tuple[str, ...]
+    """Of the whole model."""
+    parts: tuple[int, ...]
+    """How many micro-batches each mini-batch of an epoch is cut into (mostly 1)."""
+    table: Timetable
+    """The order of work in an epoch."""
+    choices: tuple[tuple[Choice, ...], ...]
+    """How each stage keeps versions of its layers' weights; empty where there is only one."""
+    least_bytes: tuple[int, ...] = ()
+    """Of each stage's versions and pairs under mcpipe-adaptive; empty where there is only one."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The node of each stage."""
+        return self.chain[1:] if self.feeds else self.chain
+
+    def names(self, stage: int) -> tuple[str, ...]:
+        """The layers of stage `stage` (from 0)."""
+        ends = (*self.starts[1:], len(self.layer_names))
+        return self.layer_names[self.starts[stage] : ends[stage]]
+
+    def layers(self, model: LayerList, stage: int) -> LayerList:
+        """Those layers of `model`."""
+        found = dict(model.named_children())
+        return LayerList(OrderedDict((name, found[name]) for name in self.names(stage)))
+
+
+def arrange(ground: Ground) -> Layout:
+    """Lay the pipeline out.
+
+    Raises:
+        ValueError: it does not come out; the sentence starts with the key under `train:`.
+        InputError: its timetable cannot be carried out, or a layer cannot be taken apart.
+    """
+    scheme, options = ground.train.scheme, ground.options
+    _check_optimizer(ground)
+    feeds = options.master == "feeds" or (
+        options.master == "auto" and ground.nodes[0].group == "master"
+    )
+    speeds, hops = ground.speeds[feeds:], ground.hops[feeds:]
+    if not speeds:
+        raise ValueError("master is the only node; a pipeline needs a worker, too")
+    rows = table(ground.layers, ground.image)
+    starts = _by_hand(options.split, rows, len(speeds)) or balance(rows, speeds)
+    parts = _parts(ground)
+    costs = _costs(ground, rows, starts, (speeds, hops))
+    windows = _windows(ground, costs)
+    order = timetable(scheme, windows, parts)
+    times(order)
+    layout = Layout(
+        scheme=scheme,
+        chain=tuple(node.name for node in ground.nodes),
+        feeds=feeds,
+        starts=starts,
+        layer_names=ground.layers.layer_names,
+        parts=parts,
+        table=order,
+        choices=(),
+    )
+    return layout if scheme not in STRATEGY else _with_choices(layout, ground, rows)
+
+
+def _check_optimizer(ground: Ground) -> None:
+    name = ground.train.optimizer.name
+    if ground.train.scheme in STRATEGY and name != "sgd":
+        raise ValueError(
+            f"optimizer is {name}; {ground.train.scheme} computes weight versions by the algebra "
+            "of sgd (with or without momentum and weight decay)"
+        )
+
+
+def _by_hand(
+    split: Sequence[int | str], rows: Sequence[LayerRow], stages: int
+) -> tuple[int, ...] | None:
+    """Starts of the stages as `split` says; None if it says nothing."""
+    if not split:
+        return None
+    names = [row.name for row in rows]
+    ends, at = list[int](), 0
+    for entry in split:
+        if isinstance(entry, str) and entry not in names:
+            raise ValueError(f"split has {entry!r} in it; layers are {', '.join(names)}")
+        at = names.index(entry) + 1 if isinstance(entry, str) else at + entry
+        ends.append(at)
+    if len(ends) == stages - 1:
+        ends.append(len(names))
+    starts = (0, *ends[:-1])
+    if (
+        len(ends) != stages
+        or ends[-1] != len(names)
+        or any(a >= b for a, b in pairwise((0, *ends)))
+    ):
+        raise ValueError(
+            f"split is {list(split)}; {stages} workers share {len(names)} layers in order "
+            f"({', '.join(names)}): give each a number of layers, or the name of its last"
+        )
+    return starts
+
+
+def balance(rows: Sequence[LayerRow], speeds: Sequence[float]) -> tuple[int, ...]:
+    """Starts of the stages that make the slowest as quick as can be, by operations over speed.
+
+    Raises:
+        ValueError: more stages than layers.
+    """
+    count, stages = len(rows), len(speeds)
+    if count < stages:
+        raise ValueError(f"split finds {stages} workers for {count} layers; leave some out")
+    upto = [0, *accumulate(max(1, row.forward_flops) for row in rows)]
+    best: list[list[tuple[float, tuple[int, ...]]]] = [[(math.inf, ())] * (count + 1)]
+    best[0][0] = (0.0, ())
+    for speed in speeds:
+        row: list[tuple[float, tuple[int, ...]]] = [(math.inf, ())] * (count + 1)
+        for end in range(1, count + 1):
+            row[end] = min(
+                (max(best[-1][start][0], (upto[end] - upto[start]) / speed),
+                 (*best[-1][start][1], start))
+                for start in range(end)
+            )  # fmt: skip
+        best.append(row)
+    return best[-1][count][1]
+
+
+def _parts(ground: Ground) -> tuple[int, ...]:
+    """Micro-batches of each mini-batch of an epoch; the last one may be smaller than the others."""
+    samples, batch = next(iter(ground.samples.values())), ground.train.batch
+    sizes = [min(batch, samples - at) for at in range(0, samples, batch)]
+    sizes *= ground.train.local_epochs
+    most = ground.options.window if ground.train.scheme in SPLITTING else 1
+    return tuple(min(most, size) for size in sizes)
+
+
+def _costs(
+    ground: Ground,
+    rows: Sequence[LayerRow],
+    starts: Sequence[int],
+    place: tuple[Sequence[float], Sequence[Channel]],
+) -> Costs:
+    """What everything takes, from sizes and profiles alone."""
+    speeds, hops = place
+    batch = ground.train.batch
+    if ground.train.scheme in SPLITTING:
+        batch = max(1, batch // ground.options.window)
+    ends = (*starts[1:], len(rows))
+    flops = [
+        batch * sum(row.forward_flops for row in rows[a:b])
+        for a, b in zip(starts, ends, strict=True)
+    ]
+    sent = [batch * rows[end - 1].activation_bytes for end in ends[:-1]]
+    forward_s = [count / speed for count, speed in zip(flops, speeds, strict=True)]
+    return Costs(
+        forward_s=forward_s,
+        backward_s=[2 * seconds for seconds in forward_s],
+        update_s=[0.0] * len(forward_s),
+        send_s=[8 * size / hop.rate_bps for size, hop in zip(sent, hops, strict=True)],
+        delay_s=[hop.delay_s for hop in hops],
+    )
+
+
+def _windows(ground: Ground, costs: Costs) -> tuple[int, ...]:
+    """w_n of every stage."""
+    options, stages = ground.options, len(costs.forward_s)
+    window = 1 if ground.train.scheme == "model-parallel" else options.window
+    if not options.windows:
+        return best_windows(window, costs)
+    if len(options.windows) != stages:
+        raise ValueError(f"windows has {len(options.windows)} numbers for {stages} workers")
+    if max(options.windows) > window:
+        raise ValueError(f"windows has {max(options.windows)} in it; the window is {window}")
+    return tuple(options.windows)
+
+
+def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> Layout:
+    """The layout with a strategy for every layer."""
+    motion = Motion.of(ground.train.optimizer, ground.train.lr)
+    shapes = [ground.image, *(row.output_shape for row in rows)]
+    batch = max(1, ground.train.batch // max(layout.parts, default=1))
+    choices, least = [], []
+    for n, start in enumerate(layout.starts):
+        x = torch.zeros(1, *shapes[start]).expand(batch, *shapes[start])
+        layers, window = layout.layers(ground.layers, n), layout.table.windows[n]
+        choices.append(tuple(plan_strategies(layers, x, window, motion, STRATEGY[layout.scheme])))
+        best = plan_strategies(layers, x, window, motion, ADAPTIVE)
+        least.append(sum(each.weight_bytes + each.extra_bytes for each in best))
+    return replace(layout, choices=tuple(choices), least_bytes=tuple(least))
+
+
+def shortage(layout: Layout, number: int, doing: str, held: str) -> str:
+    """What to say when stage `number` (from 0) has no memory left, and what would fit."""
+    stage = f"stage {number + 1} ({', '.join(layout.names(number))})"
+    remedy = "give the stage fewer layers (train.split) or lower train.batch"
+    if layout.least_bytes and layout.scheme != "mcpipe-adaptive":
+        needs = f"{layout.least_bytes[number] / 1e6:.1f} MB"
+        remedy = f"mcpipe-adaptive needs {needs} for the stage's versions and pairs; or {remedy}"
+    elif layout.table.windows[number] > 1 and layout.scheme != "1f1b":
+        remedy = f"lower train.window, use 1f1b, or {remedy}"
+    return (
+        f"{layout.workers[number]} ran out of memory in {doing} of {stage} under {layout.scheme}: "
+        f"it held {held}; {remedy}"
+    )
