@@ -56,7 +56,10 @@ def test_events_become_values() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{at: 1 s}", "event 2 does not say what happens; kinds are degrade, cut, restore, move"),
+        (
+            "{at: 1 s}",
+            "event 2 does not say what happens; kinds are degrade, cut, restore, move, slow, free",
+        ),
         ("{at: 1 s, cutt: wire}", "event 2 does not say what happens; did you mean 'cut'?"),
         ("{cut: wire}", "event 2 does not say when; add 'at: 30 s'"),
         ("{at: 1, cut: wire}", "event 2 has a bad at: 1 is no time"),

@@ -18,6 +18,7 @@ from edgenet.channels.lte import faded_rate_bps
 from edgenet.channels.paths import cell_of, channel, compose, distance_m, way_of
 from edgenet.channels.recorded import rates_bps
 from edgenet.errors import TopologyError
+from edgenet.topology.events import ON_LINKS
 from edgenet.topology.graph import route
 from edgenet.topology.spec import Channel, LinkSpec, TimedEvent, Topology, Trace
 from edgenet.topology.traces import LEAST_BPS
@@ -100,7 +101,7 @@ class Timeline:
             if event.kind == "move":
                 today = _moved(today, event)
                 self._moves.append((event.at_s, today))
-            elif event.target in self._links:
+            elif event.kind in ON_LINKS and event.target in self._links:
                 self._events.setdefault(event.target, []).append(event)
 
     def _altered(self, found: Channel, link: str, source: str, target: str, at_s: float) -> Channel:

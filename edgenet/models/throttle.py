@@ -9,7 +9,7 @@ has to compute on one thread a node for that; its other threads' CPU time is not
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -60,15 +60,23 @@ class Throttled:
         stage: does the work.
         factor: emulated time / CPU time; 1 = only metered.
         journal: gets the spans.
+        pace: asked after every verb how many times slower still the device is just now.
 
     Raises:
         InputError: a factor below 1, or not a finite number.
     """
 
-    def __init__(self, stage: Stage, factor: float, journal: Journal) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        factor: float,
+        journal: Journal,
+        pace: Callable[[], float] = lambda: 1.0,
+    ) -> None:
         if not 1 <= factor < float("inf"):
             raise InputError(f"a slow-down must be a number of at least 1, not {factor}")
         self.stage, self.factor = stage, factor
+        self._pace = pace
         self._journal = journal
         self._owed_s = 0.0
 
@@ -127,8 +135,9 @@ class Throttled:
             wall, cpu = time.perf_counter(), time.thread_time()
             yield
             cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
-        if self.factor > 1:
-            self._owe(self.factor * cpu - wall)
+        factor = self.factor * self._pace()
+        if factor > 1:
+            self._owe(factor * cpu - wall)
 
     def _owe(self, seconds: float) -> None:
         self._owed_s = max(self._owed_s + seconds, -_LONGEST_CREDIT_S)

@@ -13,6 +13,7 @@ from torch import nn
 from edgenet.data import Dataset, Eye, Order, ShareBatches, describe, evaluate, evaluate_at
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.links.shared import Shared
+from edgenet.meters.start import Start
 from edgenet.models.layers import LayerList, cut
 from edgenet.models.local import LocalStage
 from edgenet.models.motion import Motion
@@ -22,6 +23,7 @@ from edgenet.models.throttle import Throttled
 from edgenet.models.versioned import VersionedStage
 from edgenet.node.plan import Plan, Seat
 from edgenet.node.rounds import Infer, Keeper, NodeRounds, State
+from edgenet.node.slowing import Slowing
 from edgenet.node.substance import (
     dataset_of,
     eye_of,
@@ -61,6 +63,8 @@ class NodeBench:
         self._train = plan.topology.train
         self._journal, self._meter = shared.journal, shared.meter
         self._factor, self._run_dir = factor, run_dir
+        events, started = plan.topology.events, Start.of(run_dir).at
+        self._slowing = Slowing(events, seat.name, started)
         self._dataset = dataset_of(plan.topology)
         self._stages: list[LocalStage | VersionedStage] = []
         self.layout = plan.layout
@@ -113,7 +117,7 @@ class NodeBench:
         else:
             stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
-        return Throttled(stage, self._factor, self._journal)
+        return Throttled(stage, self._factor, self._journal, self._slowing)
 
     def cast(self, role: str) -> tuple[str, ...]:
         """The names of all nodes that play `role`."""

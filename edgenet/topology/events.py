@@ -5,6 +5,7 @@
       - {at: 30 s, cut: cell, nodes: [cam1, cam2]}
       - {at: 33 s, restore: cell}
       - {at: 40 s, move: cam0, to: [100, 200]}
+      - {at: 50 s, slow: pi2, factor: 2}     # half its profile's speed, until 'free: pi2'
 
 An event names its kind and, as that key's value, what it happens to. `KINDS` holds the reader of
 each kind's other keys.
@@ -151,11 +152,26 @@ def _move(section: Section, kind: str, around: _Around) -> TimedEvent:
     return TimedEvent(at_s=_time(section), kind=kind, target=name, settings={"to": (x, y)})
 
 
+def _slow_or_free(section: Section, kind: str, around: _Around) -> TimedEvent:
+    section.only("at", kind, *(["factor"] if kind == "slow" else []))
+    name = around.nodes.one(section, kind)
+    if kind == "slow" and "factor" not in section:
+        raise section.fail(
+            f"slows '{name}' down by nothing; add how many times slower it becomes, like "
+            "'factor: 2'",
+            kind,
+        )
+    settings = {"factor": section.number("factor", 1.0, 1.0, 1e6)} if kind == "slow" else {}
+    return TimedEvent(at_s=_time(section), kind=kind, target=name, settings=settings)
+
+
 KINDS: Mapping[str, _Reader] = {
     "degrade": _degrade,
     "cut": _cut_or_restore,
     "restore": _cut_or_restore,
     "move": _move,
+    "slow": _slow_or_free,
+    "free": _slow_or_free,
 }
 """What can happen, and the reader of its keys."""
 
@@ -166,6 +182,10 @@ def sentence(event: TimedEvent) -> str:
     if event.kind == "move":
         x, y = settings["to"]
         return f"{event.target} moves to {x:g}, {y:g} m"
+    if event.kind == "slow":
+        return f"{event.target} becomes {settings['factor']:g} times slower than its profile"
+    if event.kind == "free":
+        return f"{event.target} is as fast as its profile again"
     verb = {"cut": "is cut", "restore": "is restored"}.get(event.kind, event.kind)
     if event.kind == "degrade":
         parts = [f"{settings['factor']:g} of its rate"] if "factor" in settings else []

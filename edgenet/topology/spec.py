@@ -86,13 +86,14 @@ class TimedEvent:
     at_s: float
     """Seconds after all nodes have joined."""
     kind: str
-    """'degrade', 'cut', 'restore' (a link), 'move' (a node)."""
+    """'degrade', 'cut', 'restore' (a link), 'move', 'slow', 'free' (a node)."""
     target: str
-    """Name of the link; for 'move' of the node."""
+    """Name of the link, or of the node."""
     nodes: tuple[str, ...] = ()
     """Only the hops from and to these of the link's nodes; () = the whole link."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """For 'degrade' fields of Channel, and 'factor' of the rate; for 'move' the position 'to'."""
+    """For 'degrade' fields of Channel, and 'factor' of the rate; for 'move' the position 'to';
+    for 'slow' the 'factor' by which the node's device is slower than its profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
