@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edgenet import channels
 from edgenet.cli.arguments import add_format, add_topology, overrides
 from edgenet.cli.tables import console, table
+from edgenet.devices import PROFILES
+from edgenet.devices.demand import Demand, demand, trained_on
 from edgenet.errors import DONE
 from edgenet.launchers import shaping
 from edgenet.topology import Topology, draw, load
@@ -46,9 +48,18 @@ def execute(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _demand(plan: Plan) -> Demand | None:
+    """What the devices take of this host; None where none is emulated."""
+    if all(PROFILES[seat.device].training_flops is None for seat in plan.seats):
+        return None
+    from edgenet.models.calibrate import calibrate
+
+    return demand(trained_on(plan.seats), calibrate())
+
+
 def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
     """The object of `--format json`."""
-    topology = plan.topology
+    topology, needed = plan.topology, _demand(plan)
     seats = {
         seat.name: {
             "rank": seat.rank,
@@ -70,6 +81,7 @@ def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
         "nodes": len(topology.nodes),
         "processes": len(plan.seats),
         "seats": seats,
+        "demand": None if needed is None else {**vars(needed), "fits": needed.fits},
     }
 
 
@@ -82,6 +94,9 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
     for line in _happenings(topology):
         out.print(line, markup=False, soft_wrap=True)
     out.print(f"\n{_sentence(plan)}", markup=False, soft_wrap=True)
+    needed = _demand(plan)
+    if needed is not None:
+        out.print(f"devices: {needed}", markup=False, soft_wrap=True)
     out.print(f"shaping: {back_end.used} ({back_end.why})", markup=False, soft_wrap=True)
     out.print(
         f"torchrun --nproc-per-node {len(plan.seats)} -m edgenet.worker {topology.file}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgenet.devices.demand import demand, trained_on
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
@@ -101,6 +102,7 @@ class Local:
         with StopSignals() as stop, ExitStack() as grounds:
             with Supervisor(stop, self._limits, self._machinery) as supervisor:
                 cast = supervisor.prepare(request.path, request.overrides)
+                self._tell_demand(cast)
                 network = grounds.enter_context(built(topology, back_end.used)) if apart else None
                 run = new_run_dir(request.out, topology.name)
                 run.topology.write_text(cast.topology, encoding="utf-8")
@@ -138,6 +140,14 @@ class Local:
         except NodeError as failed:
             return str(failed)
         return None
+
+    def _tell_demand(self, cast: Cast) -> None:
+        """Say so when this host cannot carry the devices at their speeds."""
+        if cast.host_flops is None:
+            return
+        needed = demand(trained_on(cast.seats), cast.host_flops)
+        if not needed.fits:
+            self._say(str(needed))
 
     def _tell_loss(self, run: RunDir, referee: Referee, node: str) -> None:
         """Say so when a node was lost that the run can do without."""

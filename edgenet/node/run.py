@@ -21,6 +21,7 @@ from edgenet.models.throttle import slowdown
 from edgenet.node.assignment import Assignment
 from edgenet.node.bench import NodeBench
 from edgenet.node.connect import connect
+from edgenet.node.memory import MemoryLimit
 from edgenet.node.plan import Plan
 from edgenet.node.probing import probe
 
@@ -87,16 +88,23 @@ def play(
     bench = NodeBench(
         plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir
     )
-    interval_s = _interval_s(plan)
+    interval_s, memory = _interval_s(plan), MemoryLimit(name, PROFILES[seat.device])
+
+    def beside() -> None:
+        bench.traffic()
+        if factor > 1:  # the host's own memory is not an emulated device's
+            memory.check()
+
     sensor = power.find() if factor == 1 else None  # it cannot feel an emulated device
     with Sampler(
         shared.journal,
         interval_s=interval_s,
         more=bench.memory,
-        beside=bench.traffic,
+        beside=beside,
         power=None if sensor is None else power.HostMeter(sensor),
     ):
-        plan.role(seat.role).play(bench)
+        with memory.kept():
+            plan.role(seat.role).play(bench)
         bench.finish()
 
 
