@@ -143,9 +143,10 @@ class Local:
 
     def _tell_demand(self, cast: Cast) -> None:
         """Say so when this host cannot carry the devices at their speeds."""
-        if cast.host_flops is None:
+        devices = trained_on(cast.seats)
+        if cast.host_flops is None or all(each.training_flops is None for each in devices):
             return
-        needed = demand(trained_on(cast.seats), cast.host_flops)
+        needed = demand(devices, cast.host_flops)
         if not needed.fits:
             self._say(str(needed))
 
