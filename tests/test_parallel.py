@@ -174,11 +174,13 @@ def test_sl_vertical_is_the_widened_network_trained_in_one_process(
     compare(run(spec, tmp_path / "run", links).state, train(Plain(whole), spec))
 
 
-@pytest.mark.parametrize("links", LINKS)
-def test_d_sgd_is_centralized_on_what_the_first_node_sees(links: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("nodes", "links"), [(2, "memory"), (4, "memory"), (4, "gloo")])
+def test_d_sgd_is_centralized_and_more_nodes_than_layers_do_not_disturb(
+    nodes: int, links: str, tmp_path: Path
+) -> None:
     data = {"name": "digits", "train": 120, "test": 60}
     central = run(topology("centralized", data=data), tmp_path / "central")
-    split = run(topology("d-sgd", 2, data=data), tmp_path / "split", links)
+    split = run(topology("d-sgd", nodes, data=data), tmp_path / "split", links)
     assert_same(central.state, split.state)
     assert figures(split) == pytest.approx(figures(central))
 

@@ -89,8 +89,6 @@ def deal(layers: LayerList, nodes: int, starts: Sequence[str]) -> list[LayerList
         ValueError: it does not come out; the sentence starts with 'spread'.
     """
     names = list(layers.layer_names)
-    if nodes > len(names):
-        raise ValueError(f"spread finds {nodes} nodes for {len(names)} layers ({', '.join(names)})")
     at = [names.index(start) for start in starts if start in names]
     if not starts:
         at = [round(i * len(names) / nodes) for i in range(1, nodes)]
@@ -104,35 +102,55 @@ def deal(layers: LayerList, nodes: int, starts: Sequence[str]) -> list[LayerList
     return [LayerList(OrderedDict(items[a:b])) for a, b in zip([0, *at], ends, strict=True)]
 
 
-def chain(bench: Bench, layers: LayerList, starts: Sequence[str]) -> list[LayerList]:
-    """`layers` over this run's first node (or server) and its `stage`s."""
-    return deal(layers, 1 + len(bench.cast("stage")), starts)
+def working(stages: Sequence[str], layers: LayerList, starts: Sequence[str]) -> tuple[str, ...]:
+    """Those of the nodes placed as `stage` that get layers: as many as `spread` names, or as there
+    are layers left behind the first node's. The others have nothing to do."""
+    return tuple(stages[: len(starts) or len(layers.layer_names) - 1])
 
 
-def judge_of(bench: Bench) -> Judge:
-    """What lies above this node: the next stage, or the labels."""
-    stages = bench.cast("stage")
-    above = stages.index(bench.name) + 1 if bench.name in stages else 0
-    if above < len(stages):
-        return from_above(bench.links("stage")[stages[above]])
-    return by_labels(bench.dataset().train_y)
+@dataclass(frozen=True)
+class Chain:
+    """`layers` over this run's first node (or server) and those `stage`s that get some."""
 
+    bench: Bench
+    layers: LayerList
 
-def play_stage(bench: Bench, layers: LayerList, bottom: str) -> None:
-    """Play `stage` on its part of `layers`; `bottom` is the role that is below the first of them
-    and reports."""
-    stages, reporter = bench.cast("stage"), bench.link(bottom)
-    number = stages.index(bench.name)
-    below = bench.links("stage")[stages[number - 1]] if number else reporter
-    mine = bench.stage(chain(bench, layers, bench.options.spread)[number + 1])
-    stage(below, mine, judge_of(bench), bench.order(), bench.rounds(), reporter)
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages that work, from below."""
+        return working(self.bench.cast("stage"), self.layers, self.bench.options.spread)
 
+    @property
+    def parts(self) -> list[LayerList]:
+        """The layers of each node, the first node's first."""
+        return deal(self.layers, 1 + len(self.stages), self.bench.options.spread)
 
-def collect(bench: Bench, parts: Sequence[LayerList]) -> None:
-    """Copy the stages' layers, as they are now, into `parts` (the first node's come first)."""
-    stages = bench.cast("stage")
-    for name, part in zip(stages, parts[1:], strict=True):
-        load(part, bench.links("stage")[name].recv())
+    def link(self, stage: str) -> Link:
+        """The link to one of the stages."""
+        return self.bench.links("stage")[stage]
+
+    def judge(self) -> Judge:
+        """What lies above this node: the next stage, or the labels."""
+        stages, name = self.stages, self.bench.name
+        above = stages.index(name) + 1 if name in stages else 0
+        if above < len(stages):
+            return from_above(self.link(stages[above]))
+        return by_labels(self.bench.dataset().train_y)
+
+    def play(self, bottom: str) -> None:
+        """Play `stage`; `bottom` is the role that is below the first of them and reports."""
+        bench, stages = self.bench, self.stages
+        if bench.name not in stages:
+            return
+        number, reporter = stages.index(bench.name), bench.link(bottom)
+        below = self.link(stages[number - 1]) if number else reporter
+        mine = bench.stage(self.parts[number + 1])
+        stage(below, mine, self.judge(), bench.order(), bench.rounds(), reporter)
+
+    def collect(self) -> None:
+        """Copy the stages' layers, as they are now, into `layers`."""
+        for name, part in zip(self.stages, self.parts[1:], strict=True):
+            load(part, self.link(name).recv())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,20 +164,25 @@ class ChainOptions:
 
 def _play_first(bench: Bench) -> None:
     layers = bench.layers()
-    parts = chain(bench, layers, bench.options.spread)
-    eye = bench.eye()
+    chain, eye = Chain(bench, layers), bench.eye()
 
     def test() -> Mapping[str, Any]:
-        collect(bench, parts)
+        chain.collect()
         state = list(layers.state_dict().values())
         return {"state": state, "infer": lambda at: layers(eye.inputs(eye.test(at)))}
 
-    mine = bench.stage(parts[0], first=True)
-    first(mine, eye, judge_of(bench), bench.order(), bench.rounds(), test)
+    mine = bench.stage(chain.parts[0], first=True)
+    first(mine, eye, chain.judge(), bench.order(), bench.rounds(), test)
+
+
+def check_spread(setting: Setting, layers: LayerList) -> None:
+    """Raises ValueError if the layers cannot be dealt out to the nodes that are there."""
+    starts: Sequence[str] = setting.options.spread
+    deal(layers, 1 + len(working(setting.cast["stage"], layers, starts)), starts)
 
 
 def _model(setting: Setting) -> LayerList:
-    deal(setting.layers, 1 + len(setting.cast["stage"]), setting.options.spread)
+    check_spread(setting, setting.layers)
     return setting.layers
 
 
@@ -170,7 +193,7 @@ D_SGD = Scheme(
         Role(name="first", play=_play_first, peers=("stage",), sees=True),
         Role(
             name="stage",
-            play=lambda bench: play_stage(bench, bench.layers(), "first"),
+            play=lambda bench: Chain(bench, bench.layers()).play("first"),
             peers=("first", "stage"),
             many=True,
         ),

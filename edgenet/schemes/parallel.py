@@ -41,7 +41,7 @@ from edgenet.models.junction import Merged, widened, with_junction
 from edgenet.models.layers import cut
 from edgenet.models.stage import Stage
 from edgenet.schemes.bench import Bench, Role, Rounds, Scheme, Setting
-from edgenet.schemes.chain import Judge, chain, collect, deal, judge_of, load, play_stage
+from edgenet.schemes.chain import Chain, Judge, check_spread, load
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.parallel_options import FplOptions, VerticalOptions, check_times
 
@@ -155,7 +155,7 @@ def _with_junction(setting: Setting) -> Merged:
         )
     except InputError as error:
         raise ValueError(f"junction cannot be placed there: {error}") from error
-    deal(model.trunk, 1 + len(setting.cast["stage"]), own.spread)
+    check_spread(setting, model.trunk)
     return model
 
 
@@ -178,7 +178,7 @@ def _widened(setting: Setting) -> Merged:
         )
     except InputError as error:
         raise ValueError(f"cut cannot be there: {error}") from error
-    deal(model.trunk, 1 + len(setting.cast["stage"]), setting.options.spread)
+    check_spread(setting, model.trunk)
     return model
 
 
@@ -195,7 +195,7 @@ def _play_source(bench: Bench) -> None:
 
 def _play_server(bench: Bench) -> None:
     model, order = _whole(bench), bench.order()
-    parts = chain(bench, model.trunk, bench.options.spread)
+    chain = Chain(bench, model.trunk)
     eyes = {name: bench.eye(name) for name in bench.cast("source")}
 
     def infer(at: Tensor) -> Tensor:
@@ -203,19 +203,19 @@ def _play_server(bench: Bench) -> None:
         return model(seen)  # type: ignore[no-any-return]
 
     def test() -> Mapping[str, Any]:
-        collect(bench, parts)
+        chain.collect()
         state = model.state_dict()
         return {"state": list(state.values()), "names": list(state), "infer": infer}
 
-    trunk, sources, own = bench.stage(parts[0]), bench.links("source"), bench.options
+    trunk, sources, own = bench.stage(chain.parts[0]), bench.links("source"), bench.options
     course = Course(order=order)
     if isinstance(own, FplOptions):
         course = Course(order=order, takes_part=own.takes_part)
-    server(sources, trunk, model, judge_of(bench), course, bench.rounds(), test)
+    server(sources, trunk, model, chain.judge(), course, bench.rounds(), test)
 
 
 def _play_stage(bench: Bench) -> None:
-    play_stage(bench, _whole(bench).trunk, "server")
+    Chain(bench, _whole(bench).trunk).play("server")
 
 
 def _roles(*, essential: bool) -> tuple[Role, ...]:

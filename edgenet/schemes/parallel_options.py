@@ -20,7 +20,7 @@ class FplOptions:
     (with one source: no junction at all)."""
     spread: tuple[str, ...] = ()
     """The layers that the nodes placed as `stage` begin with, one for each; none = pieces of equal
-    length."""
+    length, and stages for which none is left idle."""
     joins: Mapping[str, int] = field(default_factory=dict)
     """{source: the epoch with which it joins (again)}; before it, or since it left, it does not
     take part."""
