@@ -13,6 +13,7 @@ from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
 from edgenet.results.gantt import boxes
 from edgenet.results.rundir import RunDir
+from edgenet.results.stages import held
 from edgenet.topology.load import dump
 
 
@@ -57,8 +58,12 @@ def test_a_run_is_drawn_as_it_happened(tmp_path: Path, capsys: pytest.CaptureFix
     assert [bool(box.recomputed) for box in found["worker0"][:7]] == [False] * 6 + [True]
     assert not any(box.recomputed for box in found["worker1"])  # it computes the loss
     assert main(["trace", str(tmp_path), "--round", "2"]) == 0
-    picture = Path(capsys.readouterr().out.splitlines()[0])
-    assert picture.read_bytes()[:4] == b"\x89PNG"
+    pictures = capsys.readouterr().out.splitlines()
+    assert [Path(line).name for line in pictures] == ["timetable.png", "timetable-memory.png"]
+    assert all(Path(line).read_bytes()[:4] == b"\x89PNG" for line in pictures)
+    seen = held(RunDir(tmp_path), "worker0")
+    assert max(live for _, _, live in seen) == 4
+    assert len({parts["versions"] for _, parts, _ in seen}) == 1  # mcPipe materialises one
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from edgenet.models.stage import cross_entropy
 from edgenet.models.versions import Stored
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
-from edgenet.schemes.layout import Layout
+from edgenet.schemes.layout import Layout, balance
 from edgenet.schemes.timetable import BACKWARD, FORWARD
 from edgenet.topology.load import loads
 from edgenet.topology.spec import Topology
@@ -322,5 +322,12 @@ def test_the_split_is_balanced_by_speed() -> None:
     tree = chain("gpipe", 3)
     slow = replace(tree.nodes[0], device="pi3")
     uneven = resolve(replace(tree, nodes=(slow, *tree.nodes[1:]))).layout.starts
-    assert uneven[1] < even[1]
-    assert uneven[1] >= 1
+    assert 1 <= uneven[1] < even[1]
+
+
+def test_the_split_can_be_balanced_by_memory() -> None:
+    """F1, the largest layer, ends up alone."""
+    names = resolve(chain("gpipe", 3, balance="memory")).layout
+    assert ("F1",) in [names.names(n) for n in range(3)]
+    assert balance([1, 1, 1, 9], [1.0, 1.0]) == (0, 3)
+    assert balance([4, 4, 4, 4], [3.0, 1.0]) == (0, 3)

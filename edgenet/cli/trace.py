@@ -1,6 +1,7 @@
-"""Draw the timetable of a run as it happened: who computed what when, and where it waited.
+"""Draw the timetable of a run as it happened: who computed what when, and where it waited; and what
+each stage of a pipeline held in memory meanwhile.
 
-The picture is made from the nodes' events; trace.json in the same folder has every span, for
+The pictures are made from the nodes' events; trace.json in the same folder has every span, for
 ui.perfetto.dev.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from edgenet.errors import DONE, InputError
 from edgenet.results.gantt import draw
 from edgenet.results.rundir import RunDir
+from edgenet.results.stages import draw_memory
 
 HELP = "draw the timetable of a run as it happened"
 
@@ -42,6 +44,9 @@ def execute(options: argparse.Namespace) -> int:
     file = options.plot or run.path / "timetable.png"
     draw(run, file, number=options.round, batches=options.batches)
     print(file)
+    memory = file.with_name(f"{file.stem}-memory{file.suffix}")
+    if draw_memory(run, memory):
+        print(memory)
     trace = run.path / "trace.json"
     if trace.exists():
         print(f"{trace}   (open it at https://ui.perfetto.dev)")

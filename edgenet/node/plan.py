@@ -177,6 +177,7 @@ def _layout(
         samples={s.name: len(dealt[s.share]) for s in seats if s.share is not None},
         nodes=tuple(map(topology.node, names)),
         speeds=tuple(PROFILES[seat.device].training_flops or _HOST_FLOPS for seat in seats),
+        memories=tuple(PROFILES[seat.device].memory_bytes for seat in seats),
         hops=tuple(_channel(topology, a, b) for a, b in pairwise(names)),
     )
     try:

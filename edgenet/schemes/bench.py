@@ -209,6 +209,8 @@ class Ground:
     """The nodes that play a role, in rank order."""
     speeds: tuple[float, ...]
     """FLOP/s of each of them in training."""
+    memories: tuple[int | None, ...]
+    """Bytes of RAM of each of their devices; None = this machine's."""
     hops: tuple[Channel, ...]
     """Between each of them and the next."""
 

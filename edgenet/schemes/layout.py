@@ -42,7 +42,10 @@ class PipelineOptions:
     """w_n of each worker, by hand; empty: the largest that cost no time, from `window` down."""
     split: tuple[int | str, ...] = ()
     """Layers of each worker: how many, or the name of the last one (the last worker's may be left
-    out). Empty: balanced by operations and the devices' speed."""
+    out). Empty: balanced."""
+    balance: str = "time"
+    """What an empty `split` makes as even as can be: 'time' (operations over the device's speed) or
+    'memory' (weights over the device's RAM)."""
     master: str = "auto"
     """'works': the first worker owns the data; 'feeds': the first node owns it and holds no layer;
     'auto': it feeds if it is called master."""
@@ -52,6 +55,8 @@ class PipelineOptions:
             raise ValueError(f"window is {self.window}; it must be a whole number from 1 to 64")
         if any(not isinstance(w, int) or w < 1 for w in self.windows):
             raise ValueError(f"windows has {self.windows}; it must be whole numbers above 0")
+        if self.balance not in ("time", "memory"):
+            raise ValueError(f"balance is '{self.balance}'; it must be time or memory")
         if self.master not in ("auto", "works", "feeds"):
             raise ValueError(f"master is '{self.master}'; it must be auto, works or feeds")
 
@@ -111,7 +116,7 @@ def arrange(ground: Ground) -> Layout:
     if not speeds:
         raise ValueError("master is the only node; a pipeline needs a worker, too")
     rows = table(ground.layers, ground.image)
-    starts = _by_hand(options.split, rows, len(speeds)) or balance(rows, speeds)
+    starts = _by_hand(options.split, rows, len(speeds)) or _balanced(ground, rows, feeds)
     parts = _parts(ground)
     costs = _costs(ground, rows, starts, (speeds, hops))
     windows = _windows(ground, costs)
@@ -167,23 +172,34 @@ def _by_hand(
     return starts
 
 
-def balance(rows: Sequence[LayerRow], speeds: Sequence[float]) -> tuple[int, ...]:
-    """Starts of the stages that make the slowest as quick as can be, by operations over speed.
+_HOST_BYTES = 8_000_000_000
+"""Taken for the memory of a device that is this machine: a layout must not depend on the host."""
+
+
+def _balanced(ground: Ground, rows: Sequence[LayerRow], feeds: bool) -> tuple[int, ...]:
+    if ground.options.balance == "memory":
+        room = [float(size or _HOST_BYTES) for size in ground.memories[feeds:]]
+        return balance([row.weight_bytes for row in rows], room)
+    return balance([row.forward_flops for row in rows], ground.speeds[feeds:])
+
+
+def balance(loads: Sequence[int], capacities: Sequence[float]) -> tuple[int, ...]:
+    """Starts of consecutive stages for which the largest load over capacity is least.
 
     Raises:
         ValueError: more stages than layers.
     """
-    count, stages = len(rows), len(speeds)
+    count, stages = len(loads), len(capacities)
     if count < stages:
         raise ValueError(f"split finds {stages} workers for {count} layers; leave some out")
-    upto = [0, *accumulate(max(1, row.forward_flops) for row in rows)]
+    upto = [0, *accumulate(max(1, load) for load in loads)]
     best: list[list[tuple[float, tuple[int, ...]]]] = [[(math.inf, ())] * (count + 1)]
     best[0][0] = (0.0, ())
-    for speed in speeds:
+    for capacity in capacities:
         row: list[tuple[float, tuple[int, ...]]] = [(math.inf, ())] * (count + 1)
         for end in range(1, count + 1):
             row[end] = min(
-                (max(best[-1][start][0], (upto[end] - upto[start]) / speed),
+                (max(best[-1][start][0], (upto[end] - upto[start]) / capacity),
                  (*best[-1][start][1], start))
                 for start in range(end)
             )  # fmt: skip
