@@ -10,9 +10,9 @@ processes and sockets, bit for bit (tests/test_equalities.py, tests/test_split_e
 point is run both ways here, too). Table 6 is measured on real runs over gloo.
 
 --quick: ResNet-16 and AlexNet an eighth and a quarter as wide, 320 samples a client, 5 epochs, up
-to 8 clients; under 10 minutes on two quiet cores. Without a flag: the paper's 1000 samples a
-client, 8 and 16 clients, about an hour. --full: full width, 1000 samples a client, 20 epochs, 1 to
-20 clients: some 100 hours on two cores.
+to 8 clients; some 1100 core-seconds, under 10 minutes on two quiet cores. Without a flag: the
+paper's 1000 samples a client, 8 and 16 clients, about an hour. --full: full width, 1000 samples a
+client, 20 epochs, 1 to 20 clients: some 100 hours on two cores.
 """
 
 from __future__ import annotations
