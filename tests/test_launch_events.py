@@ -67,15 +67,18 @@ def run(folder: Path, text: str, *options: str) -> RunDir:
     return RunDir(found.parent)
 
 
-@pytest.mark.processes
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize(
+over_each = pytest.mark.parametrize(
     "shaping",
     [
         "paced",
         pytest.param("relay", marks=[pytest.mark.root, needs("root", "network namespaces", "TUN")]),
     ],
 )
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(200)
+@over_each
 def test_a_run_outlives_a_cut_and_learns_the_same(tmp_path: Path, shaping: str) -> None:
     changed = run(tmp_path / "changed", TOPOLOGY + EVENTS, "--shaping", shaping, "--no-probe")
     plain = run(tmp_path / "plain", TOPOLOGY, "--shaping", "none")
@@ -98,6 +101,20 @@ def test_a_run_outlives_a_cut_and_learns_the_same(tmp_path: Path, shaping: str) 
         "air is degraded to 0.5 of its rate, delay 20 ms", "air is cut (learner1)",
         "air is restored",
     ]  # fmt: skip
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(200)
+@over_each
+def test_a_node_that_stays_cut_off_is_lost(tmp_path: Path, shaping: str) -> None:
+    events = "events: [{at: 100 ms, cut: air, nodes: learner1}]\n"
+    text = TOPOLOGY.replace("silence: 20 s", "silence: 2 s, heartbeat: 500 ms, quorum: 0.5")
+    found = run(tmp_path / "cut", text + events, "--shaping", shaping)
+    summary = json.loads(found.summary.read_text(encoding="utf-8"))
+    assert {
+        (each["peer"], each["what"]) for each in summary["faults"] if each["node"] == "server"
+    } == {("learner1", "silent")}
+    assert summary["rounds"] == 30
 
 
 def conduct(folder: Path, text: str, apply: Any, joined: tuple[str, ...]) -> Conductor:
