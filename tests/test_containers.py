@@ -48,7 +48,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHON": sys.executable, "EDGENET_KEY": SECRET}
 
 
-def call(*command: str | Path, timeout: float = 90) -> str:
+def call(*command: str | Path, timeout: float = 120) -> str:
     """A command that must succeed; returns its stdout."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, env=environment()
@@ -119,7 +119,7 @@ def test_the_script_gives_the_weights_of_a_local_run(file: Path) -> None:
     out = file.parent / "containers"
     command = [str(ROOT / "launch" / "compose.sh"), str(file), *FEDAVG]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=90, env=environment() | {"OUT": str(out)}
+        command, capture_output=True, text=True, timeout=150, env=environment() | {"OUT": str(out)}
     )
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout + done.stderr
