@@ -8,7 +8,8 @@ import pytest
 from synthetic_run import Writer, fedavg
 
 from edgenet.results import text
-from edgenet.results.svg import Bar, bar_chart, line_chart, ticks
+from edgenet.results.bars import Bar, bar_chart
+from edgenet.results.svg import line_chart, ticks
 from edgenet.results.write import write_all
 
 
@@ -43,26 +44,30 @@ def points_of(picture: str) -> list[tuple[float, float]]:
 
 
 def test_a_curve_rises_where_the_values_rise() -> None:
-    pixels = points_of(line_chart([(1, 0.2), (2, 0.4), (3, 0.9)], title="t", x_label="round"))
+    pixels = points_of(
+        line_chart([(1, 0.2), (2, 0.4), (3, 0.9)], title="t", x_label="round", y_label="%")
+    )
     assert [x for x, _ in pixels] == sorted(x for x, _ in pixels)
     assert [y for _, y in pixels] == sorted((y for _, y in pixels), reverse=True)
 
 
 @pytest.mark.parametrize("points", [[], [(1.0, 0.5)], [(1.0, 0.0), (2.0, 0.0)]])
 def test_curves_of_little_data_are_drawn(points: list[tuple[float, float]]) -> None:
-    ElementTree.fromstring(line_chart(points, title="a < b", x_label="round"))
+    ElementTree.fromstring(line_chart(points, title="a < b", x_label="round", y_label="%"))
 
 
 def test_bars_are_as_long_as_their_values() -> None:
     bars = [Bar("a & b", [("x", 3.0), ("y", 1.0)], "4 s"), Bar("c", [("x", 2.0), ("y", 0.0)], "2")]
-    root = ElementTree.fromstring(bar_chart(bars, title="t"))
+    root = ElementTree.fromstring(bar_chart(bars, title="t", unit="s"))
     widths = [float(rect.attrib["width"]) for rect in root if rect.tag == "rect"]
-    assert widths == pytest.approx([172.5, 57.5, 115.0, 0.0])
+    assert widths == pytest.approx([253.5, 84.5, 169.0, 0.0])
 
 
 def test_bars_without_any_value_are_drawn() -> None:
-    ElementTree.fromstring(bar_chart([Bar("a", [("x", 0.0)], "0")], title="t", key=("x",)))
-    ElementTree.fromstring(bar_chart([], title="t"))
+    ElementTree.fromstring(
+        bar_chart([Bar("a", [("x", 0.0)], "0")], title="t", unit="s", names=("x",))
+    )
+    ElementTree.fromstring(bar_chart([], title="t", unit="s"))
 
 
 def test_a_large_run_shows_the_largest_links_only(tmp_path: Path) -> None:

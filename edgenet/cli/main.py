@@ -21,6 +21,7 @@ from edgenet.cli import (
     leakage,
     plan,
     probe,
+    report,
     run,
     runs,
     shape,
@@ -60,8 +61,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, data, bench, devices, runs, show, leakage,
-        shape, trace, clean,
+        run, compare, check, plan, probe, compose, data, bench, devices, runs, show, report,
+        leakage, shape, trace, clean,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import socket
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import edgenet
+from edgenet.channels import channel
 from edgenet.devices.radio import RADIOS
 from edgenet.launchers.policy import End
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import RunDir, write_json
-from edgenet.topology.spec import Topology
+from edgenet.topology.spec import LinkSpec, Topology
 
 _PACKAGES = ("torch", "torchvision", "numpy", "psutil", "PyYAML", "rich")
 _PACKAGE_DIR = Path(edgenet.__file__).resolve().parent
@@ -71,6 +73,7 @@ class Record:
                 seat.name: {"role": seat.role, "device": seat.device, **_radio(topology, seat.name)}
                 for seat in seats
             },
+            "links": [_link(topology, link) for link in topology.links],
             "carbon_kg_per_kwh": topology.carbon_kg_per_kwh,
             "launcher": launcher,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -101,6 +104,22 @@ def _radio(topology: Topology, node: str) -> dict[str, str]:
         if link.profile in RADIOS and node in link.ends and node != link.base:
             return {"radio": link.profile}
     return {}
+
+
+def _link(topology: Topology, link: LinkSpec) -> dict[str, Any]:
+    """A link and what each of its ways was asked to do when the run began; of a switch, whose ways
+    are alike, the first two."""
+    others = link.ends[:1] if link.base is None else (link.base,)
+    members = link.ends[1:2] if link.base is None else link.ends
+    ways = [way for a in members for b in others for way in ((a, b), (b, a))]
+    told = []
+    for source, target in ways:
+        asked = channel(link, source, target, topology)
+        rate_bps = asked.rate_bps if math.isfinite(asked.rate_bps) else None
+        told.append({"source": source, "target": target, "rate_bps": rate_bps,
+                     "delay_s": asked.delay_s})  # fmt: skip
+    keys = ("name", "profile", "ends", "base", "shared")
+    return {**{key: getattr(link, key) for key in keys}, "ways": told}
 
 
 def environment() -> dict[str, Any]:

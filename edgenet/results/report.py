@@ -1,4 +1,4 @@
-"""report.html: a run on one page that needs no network and no script."""
+"""report.html of a run: one page that needs no network and no script."""
 
 from __future__ import annotations
 
@@ -7,149 +7,180 @@ from html import escape
 from typing import Any
 
 from edgenet.results import text
-from edgenet.results.style import STYLE
-from edgenet.results.svg import Bar, bar_chart, line_chart, line_charts
+from edgenet.results.details import Details
+from edgenet.results.drawing import network_drawing
+from edgenet.results.network import (
+    LINK_HEAD,
+    PROBE_HEAD,
+    link_rows,
+    links_of,
+    measured_of,
+    probe_rows,
+)
+from edgenet.results.page import cards, full, page, repeat, section, table, tiles, wide
+from edgenet.results.plots import (
+    TIMES,
+    curves,
+    energy_bars,
+    kind_bars,
+    link_bars,
+    memory_curves,
+    round_charts,
+    time_bars,
+)
 
-_BARS = 24
-"""Most bars in a chart; the longest are shown."""
-
-_TIMES = ("compute", "send", "wait", "evaluate")
+_ROWS = 60
+"""Most rows of a table; what is left out is said."""
 
 
-def report_html(summary: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> str:
+def report_html(
+    summary: Mapping[str, Any],
+    rounds: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    details: Details,
+    topology: str = "",
+) -> str:
     """The page.
 
     Args:
         summary: summary.json's object.
-        table: one row a round (edgenet.results.rounds.round_table).
+        rounds: one row a round (edgenet.results.rounds.round_table).
+        about: run.json.
+        details: what the tally has not: spans of some rounds, memory over time.
+        topology: the resolved topology.yaml.
     """
-    name, scheme = escape(str(summary["topology"])), escape(str(summary["scheme"]))
+    name, scheme = str(summary["topology"]), str(summary["scheme"])
     body = "".join(
         (
-            f"<h1>{name} <small>{scheme}</small></h1>",
-            _subtitle(summary),
+            f"<h1>{escape(name)} <small>{escape(scheme)}</small></h1>",
+            _subtitle(summary, about),
             _tiles(summary),
-            f"<h2>Training</h2>{_cards(_curves(table))}",
-            f"<h2>Cost</h2>{_cards([_links(summary), _times(summary)])}",
-            f"<h2>Nodes</h2>{_nodes(summary)}",
-            _faults(summary),
-            _changes(summary),
+            section("Network", _network(summary, about)),
+            section("Training", cards(*curves(rounds))),
+            section("Rounds of median length", cards(*round_charts(summary, details))),
+            section(
+                "Time, memory, energy",
+                cards(time_bars(summary), memory_curves(details), energy_bars(summary)),
+                _energy(summary),
+            ),
+            section("Bytes", cards(link_bars(summary), kind_bars(summary)), _kernel(summary)),
+            section("Nodes", cards(full(_nodes(summary)))),
+            section("Faults", _faults(summary)),
+            section("Events", _changes(summary)),
+            section("Notes", _notes(about)),
+            section("How to repeat it", repeat(about, topology)),
         )
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name}: {scheme}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    return page(f"{name}: {scheme}", body)
 
 
-def _subtitle(summary: Mapping[str, Any]) -> str:
+def _subtitle(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     outcome = escape(str(summary["outcome"]))
     shaping = summary["shaping"]
     used = shaping.get("used", shaping) if isinstance(shaping, Mapping) else shaping
     mark = "done" if outcome == "done" else "bad"
+    why = f'<p class="bad">{escape(str(about["error"]))}</p>' if about.get("error") else ""
+    started = f" &middot; {escape(str(about['started']))}" if about.get("started") else ""
     return (
         f'<p><b class="{mark}">{outcome}</b> &middot; seed {escape(str(summary["seed"]))}'
-        f" &middot; shaping {escape(str(used))}</p>"
+        f" &middot; shaping {escape(str(used))}{started}</p>{why}"
     )
 
 
 def _tiles(summary: Mapping[str, Any]) -> str:
-    kwh = summary["energy_kwh"]
-    asked = summary["rounds_asked"]
-    figures = {
-        "accuracy": text.number(summary["accuracy"]),
-        "training loss": text.number(summary["loss"]),
-        "rounds": f"{summary['rounds']}" + (f" of {asked}" if asked else ""),
-        "median round": text.seconds(summary["round_s"]),
-        "whole run": text.seconds(summary["wall_s"]),
-        "sent over links": text.amount(summary["bytes"]["total"]),
-        f"energy ({_sources(summary)})": "-" if kwh is None else f"{kwh * 3.6e6:.3g} J",
-        "CO2": "-" if kwh is None else f"{summary['carbon_g']:.3g} g",
-    }
-    kernel = summary["bytes"].get("kernel")
-    if kernel:
-        figures["headers, acks, resent (kernel)"] = text.amount(kernel["headers"])
-    tiles = (f'<div class="card tile"><b>{b}</b><span>{a}</span></div>' for a, b in figures.items())
-    return f'<div class="grid tiles">{"".join(tiles)}</div>'
+    kwh, asked, accuracy = summary["energy_kwh"], summary["rounds_asked"], summary["accuracy"]
+    return tiles(
+        {
+            "test accuracy": text.MISSING if accuracy is None else f"{100 * accuracy:.1f} %",
+            "training loss": text.number(summary["loss"]),
+            "rounds": f"{summary['rounds']}" + (f" of {asked}" if asked else ""),
+            "median round": text.seconds(summary["round_s"]),
+            "whole run": text.seconds(summary["wall_s"]),
+            "sent over links": text.amount(summary["bytes"]["total"]),
+            f"energy, {_sources(summary)}": text.MISSING if kwh is None else joules(kwh * 3.6e6),
+            "CO2": text.MISSING if kwh is None else f"{summary['carbon_g']:.3g} g",
+        }
+    )
+
+
+def joules(value: float | None) -> str:
+    """'256 J', '1.25 kJ'."""
+    if value is None:
+        return text.MISSING
+    return f"{value:.3g} J" if value < 999.5 else f"{value / 1000:.4g} kJ"
 
 
 def _sources(summary: Mapping[str, Any]) -> str:
     """'modelled', 'measured (rapl)', or both: how the nodes' joules are known."""
     known = [node["energy"]["source"] for node in summary["nodes"].values() if node["energy"]]
-    return escape(", ".join(sorted(set(known))) or "unknown")
+    return ", ".join(sorted(set(known))) or "unknown"
 
 
-def _cards(plots: Sequence[str]) -> str:
-    return '<div class="grid">' + "".join(f'<div class="card">{p}</div>' for p in plots) + "</div>"
+def _network(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    links, measured = links_of(about), measured_of(about)
+    if not links and not measured:
+        return ""
+    statuses = {name: str(node["status"]) for name, node in summary["nodes"].items()}
+    asked = _cut("Links as asked", LINK_HEAD, list(link_rows(links))) if links else ""
+    found = "<p>No probe measured the links of this run (--probe does).</p>"
+    if measured:
+        title = "Probe: goodput and round trip before the training, asked and measured"
+        found = _cut(title, PROBE_HEAD, list(probe_rows(measured)))
+    return cards(network_drawing(links, measured, statuses), wide(asked + "<br>" + found))
 
 
-def _curves(table: Sequence[Mapping[str, Any]]) -> list[str]:
-    plots = []
-    for tone, (key, title) in enumerate((("accuracy", "Test accuracy"), ("loss", "Training loss"))):
-        points = [(float(row["round"]), row[key]) for row in table if row[key] is not None]
-        plots.append(line_chart(points, title=title, x_label="round", tone=tone))
-    weights = _junction(table)
-    if weights:
-        title = "What the junction gives to each source (norm of its columns)"
-        plots.append(line_charts(weights, title=title, x_label="round"))
-    return plots
+def _kernel(summary: Mapping[str, Any]) -> str:
+    kernel = summary["bytes"].get("kernel")
+    return f"<p>By the kernel's count, {escape(text.headers(kernel))}.</p>" if kernel else ""
 
 
-def _junction(table: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """{source: (round, norm)} where a junction reported them (the columns `junction.<source>`)."""
-    names = dict.fromkeys(key for row in table for key in row if key.startswith("junction."))
-    return {
-        name.partition(".")[2]: [(float(row["round"]), row[name]) for row in table if name in row]
-        for name in names
-    }
-
-
-def _links(summary: Mapping[str, Any]) -> str:
-    links = sorted(summary["bytes"]["per_link"].items(), key=lambda item: -item[1]["total"])
-    bars = [
-        Bar(name, [(k, float(of[k])) for k in ("payload", "overhead")], text.amount(of["total"]))
-        for name, of in links[:_BARS]
-    ]
-    more = f" (the largest {_BARS} of {len(links)})" if len(links) > _BARS else ""
-    return bar_chart(bars, title=f"Bytes per link{more}", key=("payload", "overhead"))
-
-
-def _times(summary: Mapping[str, Any]) -> str:
-    nodes = list(summary["nodes"].items())
-    more = f" (the first {_BARS} of {len(nodes)})" if len(nodes) > _BARS else ""
-    bars = []
-    for name, node in nodes[:_BARS]:
-        parts = [(kind, float(node[f"{kind}_s"])) for kind in _TIMES]
-        bars.append(Bar(name, parts, text.seconds(sum(value for _, value in parts))))
-    return bar_chart(bars, title=f"Where the time went{more}", key=_TIMES)
+def _energy(summary: Mapping[str, Any]) -> str:
+    unknown = summary["energy_unknown"]
+    if summary["carbon_g"] is None:
+        return f"<p>No node's power is known ({escape(', '.join(unknown[:8]))}).</p>"
+    missing = f" Unknown, and left out: {', '.join(unknown[:20])}." if unknown else ""
+    told = (
+        f"{joules(summary['energy_kwh'] * 3.6e6)} ({summary['energy_kwh']:.3g} kWh) at "
+        f"{summary['carbon_kg_per_kwh']:g} kg CO2 per kWh are {summary['carbon_g']:.3g} g CO2; "
+        f"{_sources(summary)}.{missing}"
+    )
+    return f"<p>{escape(told)}</p>"
 
 
 def _nodes(summary: Mapping[str, Any]) -> str:
+    nodes = sorted(summary["nodes"].items(), key=lambda pair: pair[1]["status"] == "done")
     rows = [
         (
             name,
             node["role"],
             node["device"],
             node["status"],
-            *(text.seconds(node[f"{kind}_s"]) for kind in _TIMES),
+            *(text.seconds(node[f"{kind}_s"]) for kind in TIMES),
             text.amount(node["peak_rss_bytes"]),
-            "-" if node["energy_j"] is None else f"{node['energy_j']:.3g} J",
+            text.amount(node["peak_weight_bytes"]),
+            text.amount(node["peak_stash_bytes"]),
+            joules(node["energy_j"]),
         )
-        for name, node in summary["nodes"].items()
+        for name, node in nodes
     ]
-    return _table(("node", "role", "device", "status", *_TIMES, "peak memory", "energy"), rows)
+    head = ("node", "role", "device", "status", *TIMES, "peak memory", "weights", "stash", "energy")
+    return _cut("", head, rows)
 
 
 def _faults(summary: Mapping[str, Any]) -> str:
-    if not summary["faults"]:
-        return ""
+    failed = [
+        ("-", "-", name, name, node["status"], node["error"])
+        for name, node in summary["nodes"].items()
+        if node.get("error")
+    ]
     rows = [
         (f"{fault['t_s']:.1f} s", *(fault[k] for k in ("round", "node", "peer", "what", "why")))
         for fault in summary["faults"]
     ]
+    if not rows and not failed:
+        return ""
     head = ("time", "round", "seen by", "node", "what", "why")
-    return f'<h2>Faults</h2><div class="faults">{_table(head, rows)}</div>'
+    return cards(full(_cut("", head, [*rows, *failed], words=True)))
 
 
 def _changes(summary: Mapping[str, Any]) -> str:
@@ -160,13 +191,21 @@ def _changes(summary: Mapping[str, Any]) -> str:
         for change in summary["changes"]
     ]
     head = ("time", "after joining", "event", "what")
-    return f'<h2>Events</h2><div class="faults">{_table(head, rows)}</div>'
+    return cards(full(_cut("", head, rows, words=True)))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    body = "".join(_row(cells, "td") for cells in rows)
-    return f'<div class="card"><table>{_row(head, "th")}{body}</table></div>'
+def _notes(about: Mapping[str, Any]) -> str:
+    notes = about.get("notes")
+    if not isinstance(notes, list) or not notes:
+        return ""
+    return "".join(f"<p>{escape(str(note))}</p>" for note in notes)
 
 
-def _row(cells: Sequence[Any], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+def _cut(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], *, words: bool = False
+) -> str:
+    """A table of bearable length."""
+    more = ""
+    if len(rows) > _ROWS:
+        more = f"<p>and {len(rows) - _ROWS} more rows in summary.json and run.json</p>"
+    return table(head, rows[:_ROWS], caption=caption, words=words) + more

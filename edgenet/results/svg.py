@@ -1,7 +1,10 @@
-"""Two plots as inline SVG, coloured by the page's style sheet so that they follow light and dark.
+"""Axes, curves and bars as inline SVG, coloured by the page's style sheet so that they follow light
+and dark.
 
 A plot is text without scripts and without fonts of its own; a pointer over a mark shows its value.
-Classes used: title, axis, grid, series, dot, and tone0 .. tone4 for the colours.
+Every plot is WIDTH wide, about what a phone shows, so that its letters have the same size on all
+screens: on wide ones more plots stand side by side. Classes used: title, axis, grid, series, dot,
+and tone0 .. tone7 for the colours, which a mark's shape tells apart, too.
 """
 
 from __future__ import annotations
@@ -13,11 +16,18 @@ from html import escape
 
 Point = tuple[float, float]
 
-_TONES = 5
+WIDTH = 360
+"""Of every plot, in its own units: about a pixel on a phone."""
+TONES = 8
+"""Colours that there are."""
+_LETTER = 6.3
+"""Mean width of a letter of class `axis`."""
+_DOTS = 60
+"""A curve with more points shows no marks."""
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """The plotting area inside the picture, in pixels, and the data range that it shows."""
 
     left: float
@@ -42,116 +52,136 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= about + 1e-9)
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
-def line_chart(points: Sequence[Point], *, title: str, x_label: str, tone: int = 0) -> str:
-    """A curve with an axis of round numbers.
+def line_chart(
+    points: Sequence[Point], *, title: str, x_label: str, y_label: str, tone: int = 0
+) -> str:
+    """A curve over axes of round numbers.
 
     Args:
         points: (x, y), finite, x rising.
-        title: above the plot; says what y is, with its unit.
-        x_label: below it.
+        title: above the plot.
+        x_label, y_label: what the axes tell, with their units.
         tone: which of the page's colours.
     """
-    return line_charts({"": points}, title=title, x_label=x_label, tone=tone)
+    return line_charts({"": points}, title=title, x_label=x_label, y_label=y_label, tone=tone)
 
 
 def line_charts(
-    series: Mapping[str, Sequence[Point]], *, title: str, x_label: str, tone: int = 0
+    series: Mapping[str, Sequence[Point]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    tone: int = 0,
+    x_from_zero: bool = False,
 ) -> str:
-    """Several curves over the same axes; their names stand in the picture, in their colours.
+    """Several curves over the same axes; their names stand below, in their colours and marks.
 
     Args:
         series: name -> (x, y), finite, x rising; a single one may have the name ''.
-        title, x_label: as for `line_chart`.
+        title, x_label, y_label: as for `line_chart`.
         tone: the colour of the first.
+        x_from_zero: x starts at 0, whatever the points do.
     """
     points = [point for curve in series.values() for point in curve]
     if not points:
-        return _svg(480, 60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
-    marks = ticks(min(y for _, y in points), max(y for _, y in points))
-    xs = sorted({x for x, _ in points})
-    frame = _Frame(52, 470, 30, 190, (xs[0], xs[-1]), (marks[0], marks[-1]))
-    parts = [_rule(frame, mark) for mark in marks]
-    parts += [_x_tick(frame, x) for x in _few(xs)]
-    parts.append(
-        f'<text class="axis" x="261" y="222" text-anchor="middle">{escape(x_label)}</text>'
+        return svg(60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
+    across = ticks(0 if x_from_zero else min(x for x, _ in points), max(x for x, _ in points), 5)
+    up = ticks(min(y for _, y in points), max(y for _, y in points))
+    frame = Frame(52, WIDTH - 14, 46, 196, (across[0], across[-1]), (up[0], up[-1]))
+    parts = [axes(frame, across, up, x_label, y_label)]
+    for number, curve in enumerate(series.values()):
+        parts.append(_curve(frame, curve, (tone + number) % TONES))
+    names = [name for name in series if name]
+    below, height = key(names, 250, tone=tone, marks=True)
+    return svg(height if names else 240, title, "".join(parts) + below)
+
+
+def axes(
+    frame: Frame, across: Sequence[float], up: Sequence[float], x_label: str, y_label: str
+) -> str:
+    """Rules and numbers of both axes, and what they tell."""
+    rules = [_rule(frame, value) for value in up]
+    numbers = [_number_below(frame, value) for value in across]
+    middle = (frame.left + frame.right) / 2
+    names = (
+        f'<text class="axis" x="{middle:.0f}" y="{frame.bottom + 34:.0f}" text-anchor="middle">'
+        f'{escape(x_label)}</text><text class="axis" x="8" y="{frame.top - 12:.0f}">'
+        f"{escape(y_label)}</text>"
     )
-    right = 470.0
-    for number, (name, curve) in enumerate(series.items()):
-        parts.append(_curve(frame, curve, (tone + number) % _TONES))
-        right -= 26 + 7 * len(name)
-        if name:
-            parts.append(_key(name, right, (tone + number) % _TONES))
-    return _svg(480, 230, title, "".join(parts))
+    return "".join((*rules, *numbers, names))
 
 
-def _curve(frame: _Frame, points: Sequence[Point], tone: int) -> str:
-    pixels = [frame.place(point) for point in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    drawn = [f'<polyline class="series tone{tone}" points="{path}"/>']
-    if len(points) <= 200:
-        drawn += [_dot(at, of, tone) for at, of in zip(pixels, points, strict=True)]
-    return "".join(drawn)
+def key(names: Sequence[str], y: float, *, tone: int = 0, marks: bool = False) -> tuple[str, int]:
+    """The names of the colours, in as many lines as they need.
+
+    Args:
+        names: the first has the colour `tone`.
+        y: of the first line.
+        tone: which of the page's colours.
+        marks: draw the marks of curves in place of squares.
+
+    Returns:
+        The drawing, and where it ends.
+    """
+    x, drawn = 12.0, []
+    for number, name in enumerate(names):
+        shown = shorten(name, 40)
+        width = 24 + _LETTER * len(shown)
+        if x + width > WIDTH and x > 12:
+            x, y = 12.0, y + 18
+        colour = (tone + number) % TONES
+        drawn.append(mark((x + 4, y), colour if marks else 1, colour))
+        drawn.append(f'<text class="axis" x="{x + 13:.0f}" y="{y + 4:.0f}">{escape(shown)}</text>')
+        x += width
+    return "".join(drawn), int(y) + 12
 
 
-def _key(name: str, x: float, tone: int) -> str:
-    return (
-        f'<rect class="tone{tone}" x="{x:.1f}" y="8" width="9" height="9" rx="2"/>'
-        f'<text class="axis" x="{x + 13:.1f}" y="17">{escape(name)}</text>'
+def mark(at: Point, shape: int, tone: int, hint: str = "") -> str:
+    """A small sign: disc, square, triangle, diamond, and the like."""
+    x, y = at
+    outlines = (
+        f"M{x - 3.5:.1f},{y:.1f}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0z",
+        f"M{x - 4:.1f},{y - 4:.1f}h8v8h-8z",
+        f"M{x:.1f},{y - 4.5:.1f}l4.5,8h-9z",
+        f"M{x:.1f},{y - 5:.1f}l5,5l-5,5l-5,-5z",
+        f"M{x:.1f},{y + 4.5:.1f}l4.5,-8h-9z",
+        f"M{x - 1.5:.1f},{y - 4.5:.1f}h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
     )
+    title = f"<title>{escape(hint)}</title>" if hint else ""
+    return f'<path class="dot tone{tone}" d="{outlines[shape % len(outlines)]}">{title}</path>'
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One row of a bar chart."""
-
-    label: str
-    """Left of the bar."""
-    parts: Sequence[tuple[str, float]]
-    """(what, value of at least 0), drawn one behind the other in the page's colours."""
-    text: str
-    """Right of the bar: its whole, with a unit."""
-
-
-def bar_chart(bars: Sequence[Bar], *, title: str, key: Sequence[str] = ()) -> str:
-    """Horizontal stacked bars; `key` names the colours."""
-    longest = max((sum(value for _, value in bar.parts) for bar in bars), default=0.0) or 1.0
-    top = 50 if key else 30
-    drawn = [_bar(bar, top + 22 * number, 230 / longest) for number, bar in enumerate(bars)]
-    x = 158
-    for tone, name in enumerate(key):
-        drawn.append(f'<rect class="tone{tone}" x="{x}" y="28" width="9" height="9" rx="2"/>')
-        drawn.append(f'<text class="axis" x="{x + 13}" y="37">{escape(name)}</text>')
-        x += 26 + 7 * len(name)
-    return _svg(480, top + 10 + 22 * len(bars), title, "".join(drawn))
-
-
-def _bar(bar: Bar, y: int, scale: float) -> str:
-    label = bar.label if len(bar.label) <= 24 else bar.label[:22] + ".."
-    drawn = [f'<text class="axis" x="150" y="{y + 12}" text-anchor="end">{escape(label)}</text>']
-    x = 158.0
-    for tone, (what, value) in enumerate(bar.parts):
-        hint = escape(f"{bar.label}: {what} ({bar.text} in all)")
-        drawn.append(
-            f'<rect class="tone{tone}" x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="15">'
-            f"<title>{hint}</title></rect>"
-        )
-        x += value * scale
-    drawn.append(f'<text class="axis" x="{x + 6:.1f}" y="{y + 12}">{escape(bar.text)}</text>')
-    return "".join(drawn)
-
-
-def _svg(width: int, height: int, title: str, inside: str) -> str:
+def svg(height: float, title: str, inside: str) -> str:
+    """A picture with its title."""
     name = escape(title)
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}">'
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{name}">'
         f'<text class="title" x="8" y="16">{name}</text>{inside}</svg>'
     )
 
 
-def _rule(frame: _Frame, value: float) -> str:
+def shorten(name: str, letters: int) -> str:
+    """A name that is no longer than this."""
+    return name if len(name) <= letters else name[: letters - 2] + ".."
+
+
+def _curve(frame: Frame, points: Sequence[Point], tone: int) -> str:
+    pixels = [frame.place(point) for point in points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+    drawn = [f'<polyline class="series tone{tone}" points="{path}"/>']
+    if len(points) <= _DOTS:
+        drawn += [
+            mark(at, tone, tone, f"{of[0]:.6g}: {of[1]:.6g}")
+            for at, of in zip(pixels, points, strict=True)
+        ]
+    return "".join(drawn)
+
+
+def _rule(frame: Frame, value: float) -> str:
     _, y = frame.place((frame.x[0], value))
     return (
         f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -160,22 +190,9 @@ def _rule(frame: _Frame, value: float) -> str:
     )
 
 
-def _x_tick(frame: _Frame, value: float) -> str:
+def _number_below(frame: Frame, value: float) -> str:
     x, _ = frame.place((value, frame.y[0]))
     return (
         f'<text class="axis" x="{x:.1f}" y="{frame.bottom + 16}" text-anchor="middle">'
         f"{value:g}</text>"
-    )
-
-
-def _few(values: Sequence[float], most: int = 8) -> list[float]:
-    """Evenly chosen ones of the values, the first among them."""
-    step = math.ceil(len(values) / most)
-    return list(values[::step])
-
-
-def _dot(at: Point, of: Point, tone: int) -> str:
-    return (
-        f'<circle class="dot tone{tone}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3">'
-        f"<title>{of[0]:g}: {of[1]:.6g}</title></circle>"
     )

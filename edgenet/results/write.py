@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.results import tensorboard
+from edgenet.results.details import gather
 from edgenet.results.events import launcher_events, run_events
 from edgenet.results.report import report_html
 from edgenet.results.rounds import round_table, rounds_csv
@@ -31,9 +32,15 @@ def write_all(run_dir: Path | str | RunDir) -> dict[str, Any]:
         file.write(rounds_csv(table))
     with replacing(run.trace) as file:
         write_trace(file, run, tally)
+    details = gather(tally, run_events(run))
     with replacing(run.report) as file:
-        file.write(report_html(summary, table))
+        file.write(report_html(summary, table, about, details, _text(run.topology)))
     if tensorboard.available():
         tensorboard.write_tensorboard(run.tensorboard, table, tally.start_s)
     write_json(run.summary, summary)
     return summary
+
+
+def _text(path: Path) -> str:
+    """What a file holds; '' where there is none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

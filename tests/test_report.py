@@ -1,0 +1,182 @@
+"""report.html: what it tells of hand-made runs, and that it is well-formed whatever they are."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_run import Writer, about, fedavg
+
+from edgenet.cli.main import main
+from edgenet.results.details import gather
+from edgenet.results.events import run_events
+from edgenet.results.network import links_of, rate
+from edgenet.results.rundir import write_json
+from edgenet.results.tally import Tally
+from edgenet.results.write import write_all
+
+_VOID = {"meta", "br"}
+
+
+class Checker(HTMLParser):
+    """Fails on tags that cross, and gathers what the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.numbers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self.loads += [str(known[key]) for key in ("src", "href", "srcset") if key in known]
+        keys = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height", "points")
+        self.numbers += [str(known[key]) for key in keys if key in known]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+def checked(page: str) -> str:
+    """The page, once it is known to be whole and to need nothing else."""
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    assert checker.loads == []
+    assert not re.search(r"nan|inf", " ".join(checker.numbers))
+    assert "<script" not in page
+    return page
+
+
+def page_of(path: Path) -> str:
+    write_all(path)
+    return checked((path / "report.html").read_text(encoding="utf-8"))
+
+
+def links(learners: int) -> list[dict[str, Any]]:
+    ends = [f"learner{i}" for i in range(learners)]
+    ways = [
+        {"source": a, "target": b, "rate_bps": 2e7, "delay_s": 0.003}
+        for end in ends
+        for a, b in ((end, "server"), ("server", end))
+    ]
+    return [
+        {"name": "air", "profile": "wifi", "ends": ends, "base": "server", "shared": True,
+         "ways": ways}
+    ]  # fmt: skip
+
+
+def probed(off: list[str]) -> dict[str, Any]:
+    asked = {"goodput_bps": 1.9e7, "round_trip_s": 0.006}
+    found = {"goodput_bps": 1.25e7, "round_trip_s": 0.0071}
+    row = {"source": "learner0", "target": "server", "over": "air", "asked": asked,
+           "measured": found, "off": off, "note": ""}  # fmt: skip
+    return {"rows": [row], "refused": "", "tolerance": 0.1, "seconds": 1.0}
+
+
+def test_the_network_shows_what_was_asked_and_measured(tmp_path: Path) -> None:
+    fedavg(tmp_path)
+    write_json(tmp_path / "run.json", about(2, links=links(2), probe=probed(["goodput"])))
+    page = page_of(tmp_path)
+    assert "asked 20 Mbit/s" in page
+    assert "measured 12.5 Mbit/s" in page
+    assert "7.1 ms" in page
+    assert 'class="link off"' in page
+
+
+def test_without_a_probe_the_page_says_so(tmp_path: Path) -> None:
+    fedavg(tmp_path)
+    write_json(tmp_path / "run.json", about(2, links=links(2)))
+    page = page_of(tmp_path)
+    assert "No probe measured" in page
+    assert 'class="link off"' not in page
+
+
+def test_every_section_and_unit_is_there(tmp_path: Path) -> None:
+    fedavg(tmp_path, lost="learner1")
+    (tmp_path / "topology.yaml").write_text("name: quickstart # <tag>\n")
+    more = {"command": ["/x/edgenet/__main__.py", "run", "my file.yaml"], "notes": ["Use < this."],
+            "versions": {"torch": "9.9"}, "host": {"name": "desk", "cpus": 4},
+            "git": {"revision": "abc123", "changed": True}}  # fmt: skip
+    write_json(tmp_path / "run.json", about(2, links=links(2), **more))
+    page = page_of(tmp_path)
+    for wanted in (
+        "accuracy (%)", "loss (nats)", "memory (MB)", "joules", "seconds", ">kB<", "CO2",
+        "Rounds of median length", "weights", "evaluation (testbed only)", "closed the connection",
+        "edgenet run &#x27;my file.yaml&#x27;", "torch 9.9", "desk", "abc123 with changes",
+        "Use &lt; this.", "# &lt;tag&gt;", "prefers-color-scheme: dark", "@media print",
+    ):  # fmt: skip
+        assert wanted in page, wanted
+
+
+def test_a_round_is_drawn_with_what_each_node_did_in_it(tmp_path: Path) -> None:
+    writer = fedavg(tmp_path, rounds=9)
+    found = gather(Tally(run_events(writer.run)), run_events(writer.run))
+    assert len(found.windows) == 3
+    window = found.windows[1]
+    assert window.wall_s == pytest.approx(1.0)
+    (computed,) = window.spans["learner0"]["compute"]  # training and slow-down, joined
+    assert (computed.start_s, computed.end_s) == pytest.approx((0.1, 0.6))
+    (waited,) = window.spans["server"]["wait"]
+    assert (waited.start_s, waited.end_s) == pytest.approx((0.1, 0.7))
+    assert len(found.memory["learner0"]) == 9
+
+
+@pytest.mark.parametrize(("learners", "rounds"), [(1, 1), (2, 3), (9, 2), (100, 2)])
+def test_runs_of_any_size_have_a_page(tmp_path: Path, learners: int, rounds: int) -> None:
+    fedavg(tmp_path, learners=learners, rounds=rounds)
+    write_json(tmp_path / "run.json", about(learners, rounds=rounds, links=links(learners)))
+    page = page_of(tmp_path)
+    assert ("busiest of 101" in page) == (learners == 100)
+    assert page.count("<title>learner") >= learners
+
+
+@pytest.mark.parametrize("ends", [["a", "b"], ["a", "b", "c"]])
+def test_wires_and_switches_are_drawn(tmp_path: Path, ends: list[str]) -> None:
+    way = {"source": "a", "target": "b", "rate_bps": None, "delay_s": 0.0}
+    wire = {"name": "sw<1>", "profile": "raw", "ends": ends, "base": None, "shared": False,
+            "ways": [way]}  # fmt: skip
+    nodes = {name: {"role": "worker", "device": "host"} for name in ends}
+    write_json(tmp_path / "run.json", {"links": [wire], "nodes": nodes})
+    page = page_of(tmp_path)
+    assert "asked unlimited" in page
+    assert ('class="hub"' in page) == (len(ends) == 3)
+    assert "sw<1>" not in page
+
+
+def test_a_failed_run_without_energy_has_a_page(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.event("server", "start", 0.0, role="server")
+    writer.event("server", "end", 1.0, status="failed", error="out of <memory>", code=3)
+    write_json(writer.run.run_json, {"error": "node 'server' failed", "exit_code": 3})
+    page = page_of(tmp_path)
+    assert "out of &lt;memory&gt;" in page
+    assert "node &#x27;server&#x27; failed" in page
+    assert "No node's power is known" in page
+
+
+def test_rates_have_three_figures() -> None:
+    assert [rate(v) for v in (None, 999.0, 5e3, 9.7e7, 1.26e9, float("inf"))] == [
+        "-", "999 bit/s", "5 kbit/s", "97 Mbit/s", "1.26 Gbit/s", "unlimited",
+    ]  # fmt: skip
+    assert links_of({}) == []
+
+
+def test_report_writes_the_page_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fedavg(tmp_path)
+    assert main(["report", "--open", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
+    checked((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert main(["report", str(tmp_path / "nodes")]) == 2
+    assert "no run.json" in capsys.readouterr().err
