@@ -6,9 +6,12 @@ import argparse
 import dataclasses
 import json
 
+import psutil
+
 from edgenet.cli.arguments import add_format
 from edgenet.cli.tables import console, table
 from edgenet.devices import PROFILES, Device
+from edgenet.devices.demand import usable_cores
 from edgenet.errors import DONE
 from edgenet.units import format_flops, format_memory
 
@@ -30,7 +33,20 @@ def execute(options: argparse.Namespace) -> int:
         return DONE
     console().print(table(_COLUMNS, map(_row, PROFILES.values())))
     print("~ derived from other measurements; `--format json` has each number's source")
+    print("\n".join(enforced()))
     return DONE
+
+
+def enforced() -> tuple[str, ...]:
+    """What of a profile this host can enforce, and how."""
+    memory = format_memory(psutil.virtual_memory().total)
+    return (
+        f"on this host ({usable_cores()} cores, {memory}) a node is held to its device's",
+        "  training speed: by sleeps after its CPU time, down from the speed of one core here",
+        "  memory: by accounting, about once a second; a node that outgrows it ends",
+        "  cores: nodes compute on one thread, so never more than one",
+        "  power: computed, not enforced",
+    )
 
 
 def _row(device: Device) -> tuple[str, ...]:
