@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ class Scale:
     subsets: tuple[int, ...]
 
 
-QUICK = Scale("quick", 6000, 50, 1.5, 10, 100, (2, 4, 6, 8))
+QUICK = Scale("quick", 6000, 50, 1.5, 8, 100, (2, 4, 6, 8))
 FULL = Scale("full", 60_000, 500, 15.0, 30, 500, (2, 3, 4, 5, 6, 7, 8))
 DEADLINE_ROUNDS = 20
 
@@ -113,7 +113,9 @@ def benchmark_errors(scale: Scale, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def topology(scale: Scale, cluster: str, scheme: str, seed: int, rounds: int) -> str:
+def topology(
+    scale: Scale, cluster: str, scheme: str, seed: int, rounds: int, events: Any = ()
+) -> str:
     """A cluster over one WiFi cell, with the paper's settings."""
     boards = {name: {"device": device} for name, device in CLUSTERS[cluster].items()}
     tree = {
@@ -133,6 +135,7 @@ def topology(scale: Scale, cluster: str, scheme: str, seed: int, rounds: int) ->
             "benchmark": 4,
         },
         "faults": {"silence": "20 s"},
+        "events": list(events),
         "seed": seed,
     }
     return json.dumps(tree)  # which YAML reads as well
@@ -160,6 +163,23 @@ def learning(scale: Scale, cluster: str, scheme: str, seed: int) -> dict[str, An
     return curve(run_edgenet(topology(scale, cluster, scheme, seed, rounds), timeout_s=7200))
 
 
+def recovery(scale: Scale, seed: int) -> dict[str, Any]:
+    """`dab-dynamic` with a board that slows down to half: how many rounds it misses."""
+    slow = {"at": f"{5.5 * scale.deadline_s:g} s", "slow": "pi1", "factor": 2}
+    text = topology(scale, "two", "dab-dynamic", seed, 12, [slow])
+    done = run_edgenet(text, timeout_s=7200)
+    rounds = [event for event in done.events["orchestrator"] if event["e"] == "round"]
+    missed = ["pi1" not in event["active"] for event in rounds]
+    asked = [e["shards"] for e in done.events["pi1"] if e["e"] == "worked"]
+    return {"missed": missed, "shards": asked, "rounds_to_recover": _longest(missed)}
+
+
+def _longest(missed: Sequence[bool]) -> int:
+    """Rounds in a row without the board."""
+    runs = "".join("x" if each else " " for each in missed).split()
+    return max(map(len, runs), default=0)
+
+
 def main() -> None:
     """Measure what is missing, and report."""
     options = arguments(__doc__)
@@ -183,7 +203,12 @@ def main() -> None:
         for cluster in CLUSTERS
         for scheme in SCHEMES
     }
-    say(report(RESULTS, scale.name, scale.rounds, errors, curves), options.format)
+    recovered = [
+        cell(scale, f"recovery-{seed}", partial(recovery, scale, seed))["rounds_to_recover"]
+        for seed in SEEDS
+    ]
+    found = report(RESULTS, scale.name, scale.rounds, errors, curves, recovered)
+    say(found, options.format)
 
 
 if __name__ == "__main__":
