@@ -233,12 +233,16 @@ def best_windows(scheme_window: int, costs: Costs, batches: int = 24) -> tuple[i
     return max(windows for windows, took_s in trials.items() if took_s <= enough_s)
 
 
+_MOST_TRIALS = 400
+"""Each takes about a millisecond."""
+
+
 def _falling(first: int, count: int) -> list[tuple[int, ...]]:
     """Every way to fall from `first` to 1 at the last of `count` stages; with many of them, only
     those that fall in even steps."""
     rows: list[tuple[int, ...]] = [(first,)]
     for _ in range(count - 2):
         rows = [(*row, w) for row in rows for w in range(1, row[-1] + 1)]
-        if len(rows) > 2000:
+        if len(rows) > _MOST_TRIALS:
             return [spread(count, first), (*(first,) * (count - 1), 1)]
     return [(*row, 1) for row in rows]
