@@ -38,8 +38,9 @@ class Memory:
 
     def sentence(self) -> str:
         """What is held, for people."""
+        versions = "1 weight version" if self.live == 1 else f"{self.live} weight versions"
         return (
-            f"{self.live} weight versions (materialised: {self.versions / 1e6:.1f} MB), "
+            f"{versions} (materialised: {self.versions / 1e6:.1f} MB), "
             f"{self.optimiser / 1e6:.1f} MB of velocities, {self.stash / 1e6:.1f} MB of pairs, "
             f"{self.saved / 1e6:.1f} MB for {self.open} open forwards"
         )

@@ -17,6 +17,7 @@ from edgenet.links.protocol import LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal, power
 from edgenet.meters.resources import Sampler
+from edgenet.models.memory import allocating
 from edgenet.models.throttle import slowdown
 from edgenet.node.assignment import Assignment
 from edgenet.node.bench import NodeBench
@@ -24,6 +25,8 @@ from edgenet.node.connect import connect
 from edgenet.node.memory import MemoryLimit
 from edgenet.node.plan import Plan
 from edgenet.node.probing import probe
+
+_TOO_SMALL = "{} ran out of memory; give it a smaller model or batch"
 
 
 def run_node(assignment: Assignment) -> int:
@@ -51,7 +54,7 @@ def run_node(assignment: Assignment) -> int:
     except EdgenetError as error:
         return _failed(journal, str(error))
     except MemoryError:
-        return _failed(journal, f"{name} ran out of memory; give it a smaller model or batch")
+        return _failed(journal, _TOO_SMALL.format(name))
     except Exception as error:  # the process ends here: the last to know must be the journal
         traceback.print_exc()
         return _failed(journal, f"{name}: {type(error).__name__}: {error} (see its log.txt)")
@@ -103,7 +106,7 @@ def play(
         beside=beside,
         power=None if sensor is None else power.HostMeter(sensor),
     ):
-        with memory.kept():
+        with memory.kept(), allocating(_TOO_SMALL.format(name)):
             plan.role(seat.role).play(bench)
         bench.finish()
 

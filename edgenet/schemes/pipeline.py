@@ -31,7 +31,7 @@ from torch import Tensor
 
 from edgenet.errors import NodeError
 from edgenet.links.protocol import Item, Kind, Link
-from edgenet.models.memory import OutOfMemory
+from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
 from edgenet.schemes.layout import Layout, PipelineOptions, arrange, shortage
@@ -176,7 +176,8 @@ def _play(bench: Bench) -> None:
     layers = layout.layers(bench.layers(), number)
     stage = bench.stage(layers, first=number == 0, choices=choices)
     try:
-        worker(before, after, stage, layout.table.stages[number], rounds)
+        with allocating("the messages"):
+            worker(before, after, stage, layout.table.stages[number], rounds)
     except OutOfMemory as error:
         said = shortage(layout, number, str(error), bench.held())
         raise NodeError(said) from None
