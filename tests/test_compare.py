@@ -137,7 +137,14 @@ def test_compare_runs_what_is_missing_and_nothing_twice(
     }
     (new,) = set((out / "runs").iterdir()) - {kept}
     assert yaml.safe_load((new / "topology.yaml").read_text())["train"]["mu_prox"] == 0.5
-    for name in ("compare.md", "compare.tex", "compare.csv", "curves.png", "pareto.png"):
+    for name in (
+        "compare.md",
+        "compare.tex",
+        "compare.csv",
+        "curves.png",
+        "pareto.png",
+        "report.html",
+    ):
         assert (out / name).stat().st_size > 100
 
 

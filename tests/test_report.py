@@ -11,6 +11,8 @@ import pytest
 from synthetic_run import Writer, about, fedavg
 
 from edgenet.cli.main import main
+from edgenet.results.compare import Comparison, Step, Trial
+from edgenet.results.compare_report import compare_html
 from edgenet.results.details import gather
 from edgenet.results.events import run_events
 from edgenet.results.network import links_of, rate
@@ -180,3 +182,52 @@ def test_report_writes_the_page_anew(tmp_path: Path, capsys: pytest.CaptureFixtu
     checked((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert main(["report", str(tmp_path / "nodes")]) == 2
     assert "no run.json" in capsys.readouterr().err
+
+
+def trial(scheme: str, seed: int, accuracies: list[float], energy_j: float | None) -> Trial:
+    steps = tuple(
+        Step(round=n, train_s=2.0 * n, sent_bytes=10**6 * n, energy_j=energy_j, accuracy=accuracy)
+        for n, accuracy in enumerate(accuracies, 1)
+    )
+    return Trial(
+        scheme=scheme, seed=seed, folder=f"runs/{scheme}-{seed}", steps=steps,
+        accuracy=accuracies[-1], wall_s=9.0, sent_bytes=10**6 * len(steps), peak_node_bytes=None,
+        energy_j=energy_j, carbon_g=None,
+    )  # fmt: skip
+
+
+def compared(energy_j: float | None) -> Comparison:
+    trials = [trial(scheme, seed, [0.3, last], energy_j)
+              for scheme, last in (("psl<", 0.5), ("fedavg", 0.7)) for seed in (1, 2)]  # fmt: skip
+    return Comparison(topology="T & Co", schemes=("psl<", "fedavg", "never"), trials=tuple(trials),
+                      target=0.6, baseline=0.1)  # fmt: skip
+
+
+@pytest.mark.parametrize("energy_j", [None, 5.0])
+def test_a_comparison_has_a_page(energy_j: float | None) -> None:
+    about = {"command": ["edgenet", "compare", "T"], "versions": {"torch": "9.9"}}
+    page = checked(compare_html(compared(energy_j), about))
+    assert "<b>70.0 \u00b1 0.0</b>" in page
+    assert "<b>50.0 \u00b1 0.0</b>" not in page
+    assert "psl&lt;" in page
+    assert "psl<" not in page
+    assert "edgenet compare T" in page
+    for axis in ("training time (s)", "sent over all links (MB)", "test accuracy (%)"):
+        assert axis in page
+    assert ("energy (J): fedavg" in page) == (energy_j is not None)
+
+
+def test_report_of_a_comparison_reads_what_it_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fedavg(tmp_path / "runs" / "one")
+    about = {"topology": "T", "schemes": {"fedavg": {}}, "target": 0.7, "baseline": None,
+             "command": ["edgenet", "compare", "T"]}  # fmt: skip
+    write_json(tmp_path / "compare.json", about)
+    table = "scheme,seed,folder\nfedavg,7,elsewhere/runs/one\n"
+    (tmp_path / "compare.csv").write_text(table, encoding="utf-8")
+    assert main(["report", str(tmp_path)]) == 0
+    assert str(tmp_path / "report.html") in capsys.readouterr().out
+    page = checked((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "<b>80.0</b>" in page
+    assert "edgenet compare T" in page

@@ -7,7 +7,7 @@ it. A run that fails is told, and the others go on.
   edgenet compare T --schemes fedavg,psl,sglr:phi=0.5:alpha=1 --seeds 3 --out DIR
 
 DIR then holds runs/, compare.csv (one line a run), compare.md, compare.tex (booktabs), curves.png
-(accuracy against time, bytes and joules), pareto.png, and compare.json.
+(accuracy against time, bytes and joules), pareto.png, compare.json, and report.html with all of it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from edgenet.cli.show import read
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
 from edgenet.launchers.local import Local, Request
+from edgenet.launchers.record import environment
 from edgenet.results.compare import COLUMNS, Comparison, Trial, default_target, trial
 from edgenet.results.compare_plots import draw
+from edgenet.results.compare_report import compare_html
 from edgenet.results.compare_tables import cells, latex, markdown, notes, runs_csv
 from edgenet.results.rounds import read_rounds
 from edgenet.results.rundir import SCHEMA_VERSION, RunDir, replacing, runs, write_json
@@ -210,7 +212,9 @@ def _trial(point: Point, run: RunDir) -> Trial:
 
 def _write(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """Every file of the comparison; returns compare.json's object."""
+    about = environment()
     files = {
+        "report.html": compare_html(comparison, about),
         "compare.md": markdown(comparison),
         "compare.tex": latex(comparison),
         "compare.csv": runs_csv(comparison),
@@ -225,6 +229,7 @@ def _write(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "target": comparison.target,
         "baseline": comparison.baseline,
         "schemes": {scheme: _figures(comparison, scheme) for scheme in comparison.schemes},
+        **about,
     }
     write_json(folder / "compare.json", value)
     return value

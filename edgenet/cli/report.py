@@ -6,10 +6,16 @@ The page is one file: no network, no scripts; it can be sent by mail and printed
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 from pathlib import Path
 
+from edgenet.cli.show import read
 from edgenet.errors import DONE, InputError
-from edgenet.results.rundir import RunDir, latest_run
+from edgenet.results.compare import Comparison, trial
+from edgenet.results.compare_report import compare_html
+from edgenet.results.rounds import read_rounds
+from edgenet.results.rundir import RunDir, latest_run, replacing
 from edgenet.results.write import write_all
 
 HELP = "write report.html of a run or a comparison"
@@ -33,9 +39,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the page."""
-    run = latest_run("runs") if options.run is None else RunDir(options.run)
-    if not run.run_json.is_file():
-        raise InputError(f"{run.path}: no run.json there; give the folder of a run")
-    write_all(run)
-    print(run.report if options.open else f"report: {run.report}")
+    if options.run is not None and (options.run / "compare.json").is_file():
+        page = _compared(options.run)
+    else:
+        page = _ran(latest_run("runs") if options.run is None else RunDir(options.run))
+    print(page if options.open else f"report: {page}")
     return DONE
+
+
+def _ran(run: RunDir) -> Path:
+    if not run.run_json.is_file():
+        raise InputError(
+            f"{run.path}: no run.json and no compare.json there; give the folder of a run or of a "
+            "comparison"
+        )
+    write_all(run)
+    return run.report
+
+
+def _compared(folder: Path) -> Path:
+    """Of the runs that compare.csv lists; they may have moved along with the comparison."""
+    about = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    trials = []
+    with (folder / "compare.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            run = RunDir(folder / "runs" / Path(row["folder"]).name)
+            run = run if run.path.is_dir() else RunDir(row["folder"])
+            trials.append(trial(row["scheme"], str(run.path), read(run), read_rounds(run.rounds)))
+    comparison = Comparison(
+        topology=about["topology"],
+        schemes=tuple(about["schemes"]),
+        trials=tuple(trials),
+        target=about["target"],
+        baseline=about["baseline"],
+    )
+    with replacing(folder / "report.html") as out:
+        out.write(compare_html(comparison, about))
+    return folder / "report.html"

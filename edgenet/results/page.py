@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from edgenet.results import text
 from edgenet.results.style import STYLE
 
 
@@ -75,11 +74,11 @@ def table(
         words: the cells hold sentences, not figures.
         best: (row, column) of the cells in bold.
     """
-    top = f"<caption>{escape(caption)}</caption>" if caption else ""
+    top = f"<h3>{escape(caption)}</h3>" if caption else ""
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(_row(cells, number, best) for number, cells in enumerate(rows))
     kind = ' class="words"' if words else ""
-    return f"<table{kind}>{top}{f'<tr>{names}</tr>' if names else ''}{body}</table>"
+    return f"{top}<table{kind}>{f'<tr>{names}</tr>' if names else ''}{body}</table>"
 
 
 def _row(cells: Sequence[Any], row: int, best: frozenset[tuple[int, int]]) -> str:
@@ -117,7 +116,7 @@ def repeat(about: Mapping[str, Any], topology: str = "") -> str:
             "<details><summary>The topology as resolved (topology.yaml)</summary>"
             f"<pre>{escape(topology)}</pre></details>"
         )
-    return cards(*map(full, shown)) or "<p>run.json does not tell.</p>"
+    return cards(*map(full, shown)) or "<p>It was not recorded.</p>"
 
 
 def _conditions(about: Mapping[str, Any]) -> dict[str, str]:
@@ -130,7 +129,7 @@ def _conditions(about: Mapping[str, Any]) -> dict[str, str]:
     cpus = f"{host['cpus']} CPUs" if host.get("cpus") else ""
     parts = (host.get("name"), host.get("system"), cpus, speed)
     return {
-        "seed": text.MISSING if about.get("seed") is None else str(about["seed"]),
+        "seed": "" if about.get("seed") is None else str(about["seed"]),
         "started": str(about.get("started") or ""),
         "host": ", ".join(str(part) for part in parts if part),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

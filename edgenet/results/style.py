@@ -37,9 +37,8 @@ p {{ margin: 2px 0 8px; color: var(--soft); overflow-wrap: anywhere; }}
 .tile span {{ color: var(--soft); font-size: 13px; }}
 svg {{ width: 100%; max-width: 430px; display: block; margin: 0 auto; }}
 .wide {{ grid-column: span 2; }} .full {{ grid-column: 1 / -1; }}
-@media (max-width: 740px) {{ .wide {{ grid-column: auto; }} body {{ padding: 18px 12px 32px; }} }}
 table {{ border-collapse: collapse; width: 100%; font-size: 14px; }}
-caption {{ text-align: left; font-weight: 600; font-size: 13px; padding-bottom: 4px; }}
+h3 {{ margin: 0 0 4px; font-size: 13px; }} td b {{ font-weight: 700; }}
 td, th {{ padding: 5px 9px; text-align: right; border-bottom: 1px solid var(--rule);
   white-space: nowrap; font-variant-numeric: tabular-nums; }}
 th {{ color: var(--soft); font-weight: 500; }} tr:last-child td {{ border: 0; }}
@@ -51,14 +50,15 @@ summary {{ cursor: pointer; color: var(--soft); }}
 svg .title {{ font-weight: 600; font-size: 13px; fill: var(--ink); }}
 svg .axis {{ font-size: 11.5px; fill: var(--soft); }} svg .strong {{ fill: var(--ink); }}
 svg .off {{ fill: var(--fault); }} svg .grid {{ stroke: var(--rule); }}
-svg .series {{ fill: none; stroke-width: 2; }} svg .thin {{ stroke-width: 0.9; opacity: 0.7; }}
+svg .series {{ fill: none; stroke-width: 2; }} svg .thin {{ stroke-width: 1.1; opacity: 0.8; }}
 svg .link {{ stroke: var(--soft); stroke-width: 1.5; }}
 svg .link.off {{ stroke: var(--fault); stroke-width: 2.5; }}
 svg .node {{ fill: var(--t0); }} svg .node.ill {{ fill: var(--fault); }}
 svg .hub {{ fill: var(--card); stroke: var(--soft); stroke-width: 1.5; }}
-svg .plate {{ fill: var(--card); opacity: 0.88; }} svg .front {{ fill: none; stroke: var(--soft);
-  stroke-dasharray: 4 3; }}
-{_TONES}
+svg .plate {{ fill: var(--card); opacity: 0.88; }}
+{_TONES}svg .series.front {{ stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 3; }}
+@media (max-width: 740px) {{ .wide {{ grid-column: auto; }} body {{ padding: 18px 12px 32px; }}
+  table {{ font-size: 13px; }} td, th {{ padding: 5px; }} }}
 @media print {{ body {{ max-width: none; padding: 0; background: #fff; font-size: 12px; }}
   .card {{ break-inside: avoid; overflow: visible; }} h2 {{ break-after: avoid; }}
   .grid {{ grid-template-columns: repeat(2, 1fr); }} .tiles {{ grid-template-columns:

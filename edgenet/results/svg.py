@@ -76,7 +76,6 @@ def line_charts(
     x_label: str,
     y_label: str,
     tone: int = 0,
-    x_from_zero: bool = False,
 ) -> str:
     """Several curves over the same axes; their names stand below, in their colours and marks.
 
@@ -84,18 +83,51 @@ def line_charts(
         series: name -> (x, y), finite, x rising; a single one may have the name ''.
         title, x_label, y_label: as for `line_chart`.
         tone: the colour of the first.
+    """
+    curves = [Curve(each, (tone + n) % TONES) for n, each in enumerate(series.values())]
+    names = [name for name in series if name]
+    return plot(curves, names, title=title, x_label=x_label, y_label=y_label, tone=tone)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that belong together."""
+
+    points: Sequence[Point]
+    """Finite, x rising."""
+    tone: int
+    """Its colour and mark."""
+    kind: str = ""
+    """'thin': a line without marks; 'marks': no line; 'front': a dashed line without marks."""
+
+
+def plot(
+    curves: Sequence[Curve],
+    names: Sequence[str],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    tone: int = 0,
+    x_from_zero: bool = False,
+) -> str:
+    """Curves over the same axes.
+
+    Args:
+        curves: what is drawn, the last on top.
+        names: of the colours from `tone` on, below the plot.
+        title, x_label, y_label: as for `line_chart`.
+        tone: the colour of the first name.
         x_from_zero: x starts at 0, whatever the points do.
     """
-    points = [point for curve in series.values() for point in curve]
+    points = [point for curve in curves for point in curve.points]
     if not points:
         return svg(60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
     across = ticks(0 if x_from_zero else min(x for x, _ in points), max(x for x, _ in points), 5)
     up = ticks(min(y for _, y in points), max(y for _, y in points))
     frame = Frame(52, WIDTH - 14, 46, 196, (across[0], across[-1]), (up[0], up[-1]))
     parts = [axes(frame, across, up, x_label, y_label)]
-    for number, curve in enumerate(series.values()):
-        parts.append(_curve(frame, curve, (tone + number) % TONES))
-    names = [name for name in series if name]
+    parts += [_curve(frame, curve) for curve in curves]
     below, height = key(names, 250, tone=tone, marks=True)
     return svg(height if names else 240, title, "".join(parts) + below)
 
@@ -169,14 +201,15 @@ def shorten(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 2] + ".."
 
 
-def _curve(frame: Frame, points: Sequence[Point], tone: int) -> str:
-    pixels = [frame.place(point) for point in points]
+def _curve(frame: Frame, curve: Curve) -> str:
+    pixels = [frame.place(point) for point in curve.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    drawn = [f'<polyline class="series tone{tone}" points="{path}"/>']
-    if len(points) <= _DOTS:
+    look = f"series {curve.kind} tone{curve.tone}" if curve.kind else f"series tone{curve.tone}"
+    drawn = [] if curve.kind == "marks" else [f'<polyline class="{look}" points="{path}"/>']
+    if len(pixels) <= _DOTS and curve.kind in ("", "marks"):
         drawn += [
-            mark(at, tone, tone, f"{of[0]:.6g}: {of[1]:.6g}")
-            for at, of in zip(pixels, points, strict=True)
+            mark(at, curve.tone, curve.tone, f"{of[0]:.6g}: {of[1]:.6g}")
+            for at, of in zip(pixels, curve.points, strict=True)
         ]
     return "".join(drawn)
 
