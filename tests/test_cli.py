@@ -58,6 +58,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         "bench",
         "shape",
         "clean",
+        "new-scheme",
     ],
 )
 def test_help_of_each_command_offers_only_what_there_is(

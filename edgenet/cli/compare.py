@@ -83,6 +83,8 @@ class Point:
     """For `edgenet run`."""
     topology: str
     """The resolved topology's text: what a run is known again by."""
+    code: tuple[str, bytes] | None = None
+    """Name and content of the scheme's file, where that is the user's own; likewise."""
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -138,7 +140,13 @@ def _wanted(options: argparse.Namespace) -> tuple[tuple[str, ...], list[Point], 
             changes = (*common, *_changes(scheme), f"seed={seed}")
             plan = resolve(load(options.topology, changes))
             points.append(
-                Point(scheme=scheme, seed=seed, overrides=changes, topology=dump(plan.topology))
+                Point(
+                    scheme=scheme,
+                    seed=seed,
+                    overrides=changes,
+                    topology=dump(plan.topology),
+                    code=(plan.code.file, plan.code.content) if plan.code else None,
+                )
             )
     labels = dataset_of(plan.topology).test_y
     return (
@@ -177,6 +185,9 @@ def _earlier(folder: Path, point: Point) -> RunDir | None:
     """The newest run in `folder` that is what `point` asks for, and ended well."""
     for run in reversed(runs(folder)):
         same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
+        if point.code is not None:  # a scheme of the user's own may have changed since
+            file, content = run.path / point.code[0], point.code[1]
+            same = same and file.is_file() and file.read_bytes() == content
         if same and run.run().get("exit_code") == DONE:
             return run
     return None

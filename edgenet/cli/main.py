@@ -19,6 +19,7 @@ from edgenet.cli import (
     data,
     devices,
     leakage,
+    new_scheme,
     plan,
     probe,
     report,
@@ -62,9 +63,9 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
         run, compare, check, plan, probe, compose, data, bench, devices, runs, show, report,
-        leakage, shape, trace, clean,
+        leakage, shape, trace, clean, new_scheme,
     ):  # fmt: skip
-        name = command.__name__.rpartition(".")[2]
+        name = command.__name__.rpartition(".")[2].replace("_", "-")
         sub = commands.add_parser(
             name,
             help=command.HELP,

@@ -22,6 +22,7 @@ import yaml
 import edgenet
 from edgenet.data.catalogue import EMBEDDED, VARIABLE
 from edgenet.devices import PROFILES
+from edgenet.errors import InputError
 from edgenet.launchers.torchrun import ADDRESS, COMPOSE, KEY, LAUNCHER
 from edgenet.node.plan import Plan, Seat
 
@@ -53,7 +54,16 @@ class Request:
 
 
 def document(request: Request) -> dict[str, Any]:
-    """The compose file as plain values, in the order in which they are written."""
+    """The compose file as plain values, in the order in which they are written.
+
+    Raises:
+        InputError: the scheme is a file of the user's own, which the containers would not have.
+    """
+    if request.plan.code is not None:
+        raise InputError(
+            f"{request.plan.topology.where('train.scheme')}: containers do not get "
+            f"{request.plan.code.file}; run schemes of your own with `edgenet run` or torchrun"
+        )
     first, *others = request.plan.seats
     services = {first.name: _build(request.folder) | _service(request, first)}
     for seat in others:

@@ -11,7 +11,7 @@ from edgenet.errors import TopologyError
 from edgenet.schemes import SCHEMES, Scheme
 from edgenet.topology.spec import Topology, Train
 
-_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
@@ -19,6 +19,7 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     tuple: ((str, list), "a name or a list of names"),
     Mapping: ((dict,), "a mapping of names to whole numbers"),
 }
+"""What a field of a scheme's options may be: its type -> the types in a file, and their name."""
 
 
 def scheme_options(topology: Topology, scheme: Scheme) -> Any:
@@ -92,7 +93,7 @@ def unused(topology: Topology, scheme: Scheme) -> tuple[str, ...]:
 def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
     within = _within(kind)
     kind = get_origin(kind) or kind
-    accepted, wanted = _TYPES[kind]
+    accepted, wanted = TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise TopologyError(f"{where}: train.{key} is {value!r}; it must be {wanted}")
     if kind is Mapping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from edgenet.errors import InputError, TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.substance import check_substance, model_of, shares_of, whole_of
+from edgenet.node.user_scheme import Code, is_path, load_scheme
 from edgenet.schemes import SCHEMES, Role, Scheme
 from edgenet.schemes.bench import Ground
 from edgenet.shaping.lanes import pool_of
@@ -60,7 +61,10 @@ class Plan:
     layout: Any = None
     """What the scheme's `arrange` made of the run, or None."""
     digest: bytes = field(repr=False)
-    """SHA-256 of the resolved topology: nodes that disagree on it do not link."""
+    """SHA-256 of the resolved topology, and of the scheme's code where that is the user's own:
+    nodes that disagree on it do not link."""
+    code: Code | None = field(default=None, repr=False)
+    """The file that the scheme came from, where that is the user's own."""
 
     @property
     def casts(self) -> dict[str, tuple[str, ...]]:
@@ -100,11 +104,10 @@ def resolve(topology: Topology) -> Plan:
     Raises:
         TopologyError: one sentence with file, line and the choices.
     """
-    name = topology.train.scheme
-    if name not in SCHEMES:
-        where, choices = topology.where("train.scheme"), ", ".join(SCHEMES)
-        raise TopologyError(f"{where}: unknown scheme '{name}'; schemes are {choices}")
-    scheme = SCHEMES[name]
+    scheme, code = _scheme(topology)
+    if code is not None:  # as it lies beside topology.yaml in the run's folder, on every host
+        train = replace(topology.train, scheme=f"./{code.file}")
+        topology = replace(topology, train=train)
     topology = without_foreign(topology, scheme)
     options = scheme_options(topology, scheme)
     seats = _seats(topology, scheme)
@@ -126,8 +129,23 @@ def resolve(topology: Topology) -> Plan:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layout=_layout(topology, scheme, options, seats, dataset),
         notes=(*dataset.notes, *unused(topology, scheme)),
-        digest=hashlib.sha256(dump(topology).encode()).digest(),
+        digest=hashlib.sha256(dump(topology).encode() + (code.content if code else b"")).digest(),
+        code=code,
     )
+
+
+def _scheme(topology: Topology) -> tuple[Scheme, Code | None]:
+    """The scheme that the topology names, and its file where that is one of the user's own."""
+    name = topology.train.scheme
+    if is_path(name):
+        return load_scheme(topology)
+    if name not in SCHEMES:
+        where, choices = topology.where("train.scheme"), ", ".join(SCHEMES)
+        raise TopologyError(
+            f"{where}: unknown scheme '{name}'; schemes are {choices}, or a file like "
+            "./my_scheme.py"
+        )
+    return SCHEMES[name], None
 
 
 def _casts(scheme: Scheme, seats: Sequence[Seat]) -> dict[str, tuple[str, ...]]:

@@ -40,6 +40,8 @@ def run_node(assignment: Assignment) -> int:
     try:
         with _signals_raise():
             factor = start(plan, name, journal, assignment.host_flops)
+            if plan.code is not None and plan.seat(name).rank == 0:
+                (assignment.run_dir / plan.code.file).write_bytes(plan.code.content)
             with connect(assignment, journal) as (groups, shared):
                 probe(assignment, groups, shared)
                 if assignment.probe is None or not assignment.probe.only:
