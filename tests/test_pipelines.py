@@ -15,14 +15,16 @@ from small_runs import assert_same, events, run_processes
 from torch import Tensor, nn
 
 from edgenet.data import ShareBatches, load, partition, subset
-from edgenet.errors import NodeError, TopologyError
+from edgenet.devices import PROFILES
+from edgenet.errors import Interrupted, NodeError, TopologyError
 from edgenet.models.layers import build
 from edgenet.models.local import LocalStage
 from edgenet.models.stage import cross_entropy
 from edgenet.models.versions import Stored
+from edgenet.node.memory import MemoryLimit
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
-from edgenet.schemes.layout import Layout, balance
+from edgenet.schemes.layout import Layout, advise, balance
 from edgenet.schemes.timetable import BACKWARD, FORWARD
 from edgenet.topology.load import loads
 from edgenet.topology.spec import Topology
@@ -311,10 +313,21 @@ def test_a_stage_without_memory_says_what_it_held_and_what_would_fit(
     with pytest.raises(NodeError) as ended:
         run_in_threads(plan, tmp_path)
     said = str(ended.value)
-    assert said.startswith("worker1 ran out of memory in an update of stage 2 (F1, F2)")
-    assert "under pipedream: it held 3 weight versions" in said
+    assert said.startswith("worker1 ran out of memory in an update: it held 3 weight versions")
+    assert "that is stage 2 (F1, F2) under pipedream" in said
     assert f"mcpipe-adaptive needs {plan.layout.least_bytes[1] / 1e6:.1f} MB" in said
     assert "train.split" in said
+
+
+def test_a_stage_on_too_small_a_device_says_the_same() -> None:
+    layout = resolve(chain("pipedream", 3)).layout
+    limit = MemoryLimit("worker1", PROFILES["pi1"], read=lambda: 10**12)
+    limit.check()
+    with pytest.raises(NodeError) as ended, limit.kept(lambda: f"; {advise(layout, 'worker1')}"):
+        raise Interrupted("stopped by SIGTERM")
+    assert "worker1 holds 931 GiB, but its device 'pi1' has" in str(ended.value)
+    assert "that is stage 2 (" in str(ended.value)
+    assert "mcpipe-adaptive needs" in str(ended.value)
 
 
 def test_the_split_is_balanced_by_speed() -> None:

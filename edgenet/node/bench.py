@@ -197,6 +197,12 @@ class NodeBench:
         """What the node's stages hold now, for a sentence."""
         return "; ".join(stage.held() for stage in self._stages)
 
+    def plight(self) -> str:
+        """For the sentence of a node with too little memory: what it held, and what would fit."""
+        advise = self._plan.scheme.advise
+        held = f"; it held {self.held()}" if self._stages else ""
+        return held + ("" if advise is None else f"; {advise(self.layout, self.name)}")
+
     def _cut(self) -> tuple[LayerList, LayerList]:
         if self._train.cut is None:
             raise ValueError(f"role '{self._seat.role}' needs train.cut")

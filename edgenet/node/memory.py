@@ -51,14 +51,15 @@ class MemoryLimit:
             os.kill(os.getpid(), signal.SIGTERM)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Run the body; raise NodeError instead of Interrupted if it was ended from here."""
+    def kept(self, more: Callable[[], str] = str) -> Iterator[None]:
+        """Run the body; raise NodeError instead of Interrupted if it was ended from here. What
+        `more` returns goes to the end of the sentence."""
         try:
             yield
         except Interrupted:
             if self.broken is None:
                 raise
-            raise NodeError(self.broken) from None
+            raise NodeError(self.broken + more()) from None
 
 
 def _handled(number: signal.Signals) -> bool:

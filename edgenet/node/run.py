@@ -108,7 +108,7 @@ def play(
         beside=beside,
         power=None if sensor is None else power.HostMeter(sensor),
     ):
-        with memory.kept(), allocating(_TOO_SMALL.format(name)):
+        with memory.kept(bench.plight), allocating(_TOO_SMALL.format(name)):
             plan.role(seat.role).play(bench)
         bench.finish()
 

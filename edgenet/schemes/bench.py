@@ -235,6 +235,8 @@ class Scheme:
     arrange: Callable[[Ground], Any] | None = None
     """Lays the work out before a run; what it returns is every bench's `layout`. A ValueError that
     it raises starts with the name of the key that is wrong."""
+    advise: Callable[[Any, str], str] | None = None
+    """What would fit, for a node (given the layout and its name) that has too little memory."""
     model: Callable[[Setting], nn.Module] | None = None
     """Makes the global model where that is not `train.model`. A ValueError that it raises starts
     with the name of the key that is wrong."""

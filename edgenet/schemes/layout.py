@@ -271,16 +271,21 @@ def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> L
     return replace(layout, choices=tuple(choices), least_bytes=tuple(least))
 
 
-def shortage(layout: Layout, number: int, doing: str, held: str) -> str:
-    """What to say when stage `number` (from 0) has no memory left, and what would fit."""
-    stage = f"stage {number + 1} ({', '.join(layout.names(number))})"
+def advise(layout: Layout, node: str) -> str:
+    """What would fit where a worker's memory is too small."""
+    if node not in layout.workers:
+        return "give it less data"
+    number = layout.workers.index(node)
+    stage = f"stage {number + 1} ({', '.join(layout.names(number))}) under {layout.scheme}"
     remedy = "give the stage fewer layers (train.split) or lower train.batch"
     if layout.least_bytes and layout.scheme != "mcpipe-adaptive":
         needs = f"{layout.least_bytes[number] / 1e6:.1f} MB"
         remedy = f"mcpipe-adaptive needs {needs} for the stage's versions and pairs; or {remedy}"
     elif layout.table.windows[number] > 1 and layout.scheme != "1f1b":
         remedy = f"lower train.window, use 1f1b, or {remedy}"
-    return (
-        f"{layout.workers[number]} ran out of memory in {doing} of {stage} under {layout.scheme}: "
-        f"it held {held}; {remedy}"
-    )
+    return f"that is {stage}; {remedy}"
+
+
+def shortage(layout: Layout, node: str, doing: str, held: str) -> str:
+    """What to say when a worker has no memory left."""
+    return f"{node} ran out of memory in {doing}: it held {held}; {advise(layout, node)}"

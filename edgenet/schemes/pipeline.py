@@ -34,7 +34,7 @@ from edgenet.links.protocol import Item, Kind, Link
 from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
-from edgenet.schemes.layout import Layout, PipelineOptions, arrange, shortage
+from edgenet.schemes.layout import Layout, PipelineOptions, advise, arrange, shortage
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action
 
@@ -179,7 +179,7 @@ def _play(bench: Bench) -> None:
         with allocating("the messages"):
             worker(before, after, stage, layout.table.stages[number], rounds)
     except OutOfMemory as error:
-        said = shortage(layout, number, str(error), bench.held())
+        said = shortage(layout, bench.name, str(error), bench.held())
         raise NodeError(said) from None
 
 
@@ -206,6 +206,13 @@ SUMMARIES = {
 }
 
 PIPELINES = tuple(
-    Scheme(name=name, summary=summary, roles=CHAIN, options=PipelineOptions, arrange=arrange)
+    Scheme(
+        name=name,
+        summary=summary,
+        roles=CHAIN,
+        options=PipelineOptions,
+        arrange=arrange,
+        advise=advise,
+    )
     for name, summary in SUMMARIES.items()
 )
