@@ -142,6 +142,8 @@ def test_runs_of_any_size_have_a_page(tmp_path: Path, learners: int, rounds: int
     page = page_of(tmp_path)
     assert ("busiest of 101" in page) == (learners == 100)
     assert page.count("<title>learner") >= learners
+    drawn = 3 if rounds > 2 else rounds
+    assert page.count(">server</text>") >= drawn + 2  # in every round, the network, and the times
 
 
 @pytest.mark.parametrize("ends", [["a", "b"], ["a", "b", "c"]])
@@ -153,6 +155,8 @@ def test_wires_and_switches_are_drawn(tmp_path: Path, ends: list[str]) -> None:
     write_json(tmp_path / "run.json", {"links": [wire], "nodes": nodes})
     page = page_of(tmp_path)
     assert "asked unlimited" in page
+    assert ">a (lost)</text>" in page
+    assert "<td>a</td><td>b</td><td>unlimited</td>" in page
     assert ('class="hub"' in page) == (len(ends) == 3)
     assert "sw<1>" not in page
 

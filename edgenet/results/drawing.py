@@ -13,7 +13,7 @@ from edgenet.results.svg import WIDTH, Point, shorten, svg
 
 _HEIGHT = 330
 _MOST_NAMES = 24
-"""With more nodes around, only every so manieth has its name."""
+"""With more nodes, only those in the middle have their names; a pointer shows the others'."""
 _MOST_RATES = 7
 """With more lines, rates stand in the table only."""
 _ALONG = 0.62
@@ -44,7 +44,8 @@ def network_drawing(
     places = _places(list(statuses), lines)
     drawn = [_link(line, places, measured, len(lines) <= _MOST_RATES) for line in lines]
     rates = [_rates(line, places, measured) for line in lines] if len(lines) <= _MOST_RATES else []
-    nodes = [_node(name, places, statuses) for name in places]
+    degree = _degree(lines)
+    nodes = [_node(name, places, statuses, hub=degree[name] > 1) for name in places]
     lowest = max(y for _, y in places.values())
     return svg(max(120, lowest + 30), "Network", "".join((*drawn, *rates, *nodes)))
 
@@ -61,7 +62,7 @@ def _lines(link: Link) -> Iterator[_Line]:
 def _places(names: Sequence[str], lines: Sequence[_Line]) -> dict[str, Point]:
     """Pixels of every vertex: a chain from top to bottom; one at the left with its few neighbours
     at the right; many around the one with most lines; or all in a ring."""
-    degree = Counter(name for line in lines for name in (line.a, line.b))
+    degree = _degree(lines)
     vertices = list(dict.fromkeys([*names, *degree]))
     hub, most = max(degree.items(), key=lambda item: item[1])
     middle, top = WIDTH / 2, 28.0
@@ -83,6 +84,11 @@ def _places(names: Sequence[str], lines: Sequence[_Line]) -> dict[str, Point]:
         x = centre[0] + (WIDTH / 2 - 48) * math.cos(angle)
         places[name] = (x, centre[1] + (_HEIGHT / 2 - 44) * math.sin(angle))
     return places
+
+
+def _degree(lines: Sequence[_Line]) -> Counter[str]:
+    """Vertex -> how many lines end there."""
+    return Counter(name for line in lines for name in (line.a, line.b))
 
 
 def _chain(vertices: Sequence[str], lines: Sequence[_Line]) -> list[str]:
@@ -111,6 +117,7 @@ def _link(
 ) -> str:
     (x1, y1), (x2, y2) = places[line.a], places[line.b]
     kind = "link off" if any(row.off for row in _found(line, measured)) else "link"
+    kind += " many" if len(places) > _MOST_NAMES else ""
     words = [f"{line.link.name} ({line.link.profile})", *([] if named else _words(line, measured))]
     return (
         f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}">'
@@ -155,7 +162,7 @@ def _rates(line: _Line, places: Mapping[str, Point], measured: Sequence[Measured
     return "".join(drawn)
 
 
-def _node(name: str, places: Mapping[str, Point], statuses: Mapping[str, str]) -> str:
+def _node(name: str, places: Mapping[str, Point], statuses: Mapping[str, str], *, hub: bool) -> str:
     x, y = places[name]
     if name.startswith("#"):
         return (
@@ -171,11 +178,10 @@ def _node(name: str, places: Mapping[str, Point], statuses: Mapping[str, str]) -
         f'<circle class="node{ill}" cx="{x:.1f}" cy="{y:.1f}" r="{4 if many else 7}">'
         f"<title>{hint}</title></circle>"
     )
-    order = list(places).index(name)
-    if many and order and order % (1 + len(places) // _MOST_NAMES):
+    if many and not hub:
         return dot
-    below = y + 20 if y > 40 else y - 11
-    shown = escape(shorten(name, 10 if many else 14))
+    below = y - 11 if y < 40 and not hub else y + 20
+    shown = escape(shorten(name, 14) + (f" ({status})" if ill else ""))
     return (
         f'{dot}<text class="axis strong" x="{x:.1f}" y="{below:.1f}" text-anchor="middle">'
         f"{shown}</text>"

@@ -112,7 +112,7 @@ def link_rows(links: Sequence[Link]) -> Iterator[tuple[str, ...]]:
         kind = f"{link.profile}, shared" if link.shared else link.profile
         alike: dict[tuple[Any, ...], list[Way]] = {}
         for way in link.ways:
-            towards = way.target == link.base
+            towards = way.target if link.base in (None, way.target) else None
             alike.setdefault((towards, way.asked_bps, way.delay_s), []).append(way)
         for ways in alike.values():
             sources, targets = _names([w.source for w in ways]), _names([w.target for w in ways])

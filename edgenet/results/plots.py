@@ -72,11 +72,13 @@ def round_charts(summary: Summary, details: Details) -> list[str]:
 
 
 def _busiest(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """At most so many nodes, in the order of the run: those that computed and sent longest."""
+    """At most so many nodes, in the order of the run: the first of each role, and those that
+    computed and sent longest."""
     if len(nodes) <= _BARS:
         return list(nodes)
     busy = {name: node["compute_s"] + node["send_s"] for name, node in nodes.items()}
-    chosen = set(sorted(busy, key=lambda name: -busy[name])[:_BARS])
+    first = {node["role"]: name for name, node in reversed([*nodes.items()])}.values()
+    chosen = set(sorted(busy, key=lambda name: (name not in first, -busy[name]))[:_BARS])
     return [name for name in nodes if name in chosen]
 
 

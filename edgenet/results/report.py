@@ -49,7 +49,7 @@ def report_html(
         details: what the tally has not: spans of some rounds, memory over time.
         topology: the resolved topology.yaml.
     """
-    name, scheme = str(summary["topology"]), str(summary["scheme"])
+    name, scheme = str(summary["topology"] or "run"), str(summary["scheme"] or "")
     body = "".join(
         (
             f"<h1>{escape(name)} <small>{escape(scheme)}</small></h1>",
@@ -98,7 +98,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
             "whole run": text.seconds(summary["wall_s"]),
             "sent over links": text.amount(summary["bytes"]["total"]),
             f"energy, {_sources(summary)}": text.MISSING if kwh is None else joules(kwh * 3.6e6),
-            "CO2": text.MISSING if kwh is None else f"{summary['carbon_g']:.3g} g",
+            "CO2": text.MISSING if kwh is None else grams(summary["carbon_g"]),
         }
     )
 
@@ -108,6 +108,11 @@ def joules(value: float | None) -> str:
     if value is None:
         return text.MISSING
     return f"{value:.3g} J" if value < 999.5 else f"{value / 1000:.4g} kJ"
+
+
+def grams(value: float) -> str:
+    """'2.25 mg', '1.3 g'."""
+    return f"{value:.3g} g" if value >= 0.0995 else f"{1000 * value:.3g} mg"
 
 
 def _sources(summary: Mapping[str, Any]) -> str:
@@ -141,7 +146,7 @@ def _energy(summary: Mapping[str, Any]) -> str:
     missing = f" Unknown, and left out: {', '.join(unknown[:20])}." if unknown else ""
     told = (
         f"{joules(summary['energy_kwh'] * 3.6e6)} ({summary['energy_kwh']:.3g} kWh) at "
-        f"{summary['carbon_kg_per_kwh']:g} kg CO2 per kWh are {summary['carbon_g']:.3g} g CO2; "
+        f"{summary['carbon_kg_per_kwh']:g} kg CO2 per kWh are {grams(summary['carbon_g'])} CO2; "
         f"{_sources(summary)}.{missing}"
     )
     return f"<p>{escape(told)}</p>"

@@ -33,7 +33,7 @@ p {{ margin: 2px 0 8px; color: var(--soft); overflow-wrap: anywhere; }}
 .tiles {{ grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); margin-top: 20px; }}
 .card {{ background: var(--card); border: 1px solid var(--rule); padding: 12px; border-radius: 10px;
   overflow-x: auto; min-width: 0; }}
-.tile b {{ display: block; font-size: 21px; line-height: 1.3; }}
+.tile b {{ display: block; font-size: 20px; line-height: 1.3; white-space: nowrap; }}
 .tile span {{ color: var(--soft); font-size: 13px; }}
 svg {{ width: 100%; max-width: 430px; display: block; margin: 0 auto; }}
 .wide {{ grid-column: span 2; }} .full {{ grid-column: 1 / -1; }}
@@ -48,11 +48,13 @@ td:first-child, th:first-child, .words td, .words th {{ text-align: left; }}
 pre {{ margin: 0; font-size: 13px; white-space: pre-wrap; overflow-wrap: anywhere; }}
 summary {{ cursor: pointer; color: var(--soft); }}
 svg .title {{ font-weight: 600; font-size: 13px; fill: var(--ink); }}
-svg .axis {{ font-size: 11.5px; fill: var(--soft); }} svg .strong {{ fill: var(--ink); }}
+svg .axis {{ font-size: 11.5px; fill: var(--soft); }}
+svg .strong {{ fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3px; }}
 svg .off {{ fill: var(--fault); }} svg .grid {{ stroke: var(--rule); }}
 svg .series {{ fill: none; stroke-width: 2; }} svg .thin {{ stroke-width: 1.1; opacity: 0.8; }}
 svg .link {{ stroke: var(--soft); stroke-width: 1.5; }}
 svg .link.off {{ stroke: var(--fault); stroke-width: 2.5; }}
+svg .link.many {{ stroke-width: 0.6; }}
 svg .node {{ fill: var(--t0); }} svg .node.ill {{ fill: var(--fault); }}
 svg .hub {{ fill: var(--card); stroke: var(--soft); stroke-width: 1.5; }}
 svg .plate {{ fill: var(--card); opacity: 0.88; }}
@@ -62,7 +64,7 @@ svg .plate {{ fill: var(--card); opacity: 0.88; }}
 @media print {{ body {{ max-width: none; padding: 0; background: #fff; font-size: 12px; }}
   .card {{ break-inside: avoid; overflow: visible; }} h2 {{ break-after: avoid; }}
   .grid {{ grid-template-columns: repeat(2, 1fr); }} .tiles {{ grid-template-columns:
-  repeat(4, 1fr); }} table {{ font-size: 10px; }}
+  repeat(4, 1fr); }} .wide {{ grid-column: 1 / -1; }} table {{ font-size: 10px; }}
   td, th {{ padding: 2px 4px; white-space: normal; }}
   tr {{ break-inside: avoid; }} svg * {{ print-color-adjust: exact;
   -webkit-print-color-adjust: exact; }} }}

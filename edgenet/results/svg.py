@@ -20,7 +20,7 @@ WIDTH = 360
 """Of every plot, in its own units: about a pixel on a phone."""
 TONES = 8
 """Colours that there are."""
-_LETTER = 6.3
+_LETTER = 6.8
 """Mean width of a letter of class `axis`."""
 _DOTS = 60
 """A curve with more points shows no marks."""
