@@ -156,7 +156,8 @@ def test_wires_and_switches_are_drawn(tmp_path: Path, ends: list[str]) -> None:
     page = page_of(tmp_path)
     assert "asked unlimited" in page
     assert ">a (lost)</text>" in page
-    assert "<td>a</td><td>b</td><td>unlimited</td>" in page
+    between = "a .. c (3)</td><td>each other" if len(ends) == 3 else "a</td><td>b"
+    assert f"<td>{between}</td><td>unlimited</td>" in page
     assert ('class="hub"' in page) == (len(ends) == 3)
     assert "sw<1>" not in page
 

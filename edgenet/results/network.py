@@ -114,8 +114,10 @@ def link_rows(links: Sequence[Link]) -> Iterator[tuple[str, ...]]:
         for way in link.ways:
             towards = way.target if link.base in (None, way.target) else None
             alike.setdefault((towards, way.asked_bps, way.delay_s), []).append(way)
-        for ways in alike.values():
+        for ways in list(alike.values())[: 1 if _switch(link) else None]:
             sources, targets = _names([w.source for w in ways]), _names([w.target for w in ways])
+            if _switch(link):
+                sources, targets = _names(link.ends), "each other"
             yield (
                 link.name, kind, sources, targets, rate(ways[0].asked_bps),
                 format_time(ways[0].delay_s),
@@ -134,6 +136,11 @@ def probe_rows(rows: Sequence[Measured]) -> Iterator[tuple[str, ...]]:
             _time(row.round_trip_s),
             ", ".join(row.off) or row.note or "-",
         )
+
+
+def _switch(link: Link) -> bool:
+    """Whether every end reaches every other in the same way."""
+    return link.base is None and len(link.ends) > 2
 
 
 def _time(value: float | None) -> str:
