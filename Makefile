@@ -14,8 +14,8 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard edgenet tests benchmarks launch)
-SCRIPTS := $(wildcard benchmarks/*.py launch/*.py)
+CODE := $(wildcard edgenet tests benchmarks launch docs)
+SCRIPTS := $(wildcard benchmarks/*.py launch/*.py docs/*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -59,6 +59,7 @@ check: lint types layers test
 format: $(STAMP)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/python docs/make_commands.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -171,19 +171,24 @@ def _say(text: str) -> None:
     print(f"edgenet: {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """The rank's entry point."""
-    parser = Parser(
+def parser() -> Parser:
+    """The rank's command line."""
+    made = Parser(
         prog="edgenet.worker",
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_topology(parser)
-    add_out(parser)
-    add_probe(parser)
-    parser.set_defaults(execute=execute)
-    return guarded(parser.parse_args())
+    add_topology(made)
+    add_out(made)
+    add_probe(made)
+    made.set_defaults(execute=execute)
+    return made
+
+
+def main() -> int:
+    """The rank's entry point."""
+    return guarded(parser().parse_args())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pytest
 from facilities import PROBES, have, unjustified
+from synthetic_run import fedavg
+
+from edgenet.results.rounds import COLUMNS
+from edgenet.results.write import write_all
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
@@ -39,6 +44,12 @@ def test_links_in_documents_lead_somewhere(path: Path) -> None:
 
 def test_documents_are_ascii() -> None:
     assert [path for path in DOCUMENTS if not path.read_text(encoding="utf-8").isascii()] == []
+
+
+def test_every_command_and_option_stands_in_the_documents() -> None:
+    written = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    made = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))["text"]()
+    assert written == made, "run: python docs/make_commands.py"
 
 
 @pytest.mark.parametrize(
@@ -161,3 +172,13 @@ def test_reasons_of_skips() -> None:
     assert [unjustified(f"needs {name}: why") for name in PROBES if not have(name)] == [None] * (
         len(PROBES) - len(here)
     )
+
+
+def test_every_figure_is_explained(tmp_path: Path) -> None:
+    """Each key of summary.json, and each column of rounds.csv, stands in docs/figures.md."""
+    text = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    run = fedavg(tmp_path, lost="learner1").run
+    summary = write_all(run)
+    first = next(iter(summary["nodes"].values()))
+    keys = {*summary, *summary["bytes"], *first, *summary["faults"][0], *COLUMNS}
+    assert sorted(key for key in keys if f"`{key}`" not in text) == []
