@@ -135,7 +135,8 @@ def rate(run: Finished) -> float:
     """Samples per second from the first worker's first forward to its last update."""
     spans = [e for e in run.events["worker0"] if e["e"] == "span" and e["k"] == "compute"]
     samples = BATCH * sum(span["n"] == "step" for span in spans)
-    return samples / (max(s["t"] + s["d"] for s in spans) - min(s["t"] for s in spans))
+    took_s: float = max(s["t"] + s["d"] for s in spans) - min(s["t"] for s in spans)
+    return samples / took_s
 
 
 def cut(workers: int, batches: int, repetitions: int) -> Figures:

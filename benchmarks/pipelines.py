@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from common import Figures, Finished, arguments, run_edgenet, say
+from torch._C._distributed_c10d import FileStore
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 from edgenet.data import load, subset
@@ -120,7 +121,7 @@ def _rank(options: argparse.Namespace) -> None:
     """One process of torch's pipeline."""
     torch.set_num_threads(1)
     plan = resolve(loads(TOPOLOGY, file="pipelines.yaml"))
-    store = dist.FileStore(str(options.folder / "store"), WORKERS)
+    store = FileStore(str(options.folder / "store"), WORKERS)
     dist.init_process_group("gloo", store=store, rank=options.rank, world_size=WORKERS)
     schedule, optimizer, x, y = _pipeline(plan, options.rank)
     last = options.rank == WORKERS - 1

@@ -56,6 +56,8 @@ LEAKAGE = {0.0: 0.2153, 0.25: 0.2142, 0.5: 0.2166, 0.75: 0.2296, 1.0: 0.2759}
 
 def accuracy(clients: int, alpha: float, phi: float, phases: str) -> float | None:
     """What tables 1 to 3 have for a setting; None where they have nothing."""
+    found: tuple[float, ...]
+    order: tuple[int, ...]
     if phi == 1.0:
         found = _PHASED.get(phases, ()) if alpha == 1.0 else ()
         order = _PHASED_CLIENTS

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -137,6 +137,12 @@ def points(size: Size) -> list[Point]:
 Results = dict[Point, dict[str, float]]
 """Point -> accuracy, loss, wall_s, and what leaked; NaN where it diverged."""
 
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "int": int,
+    "float": float,
+    "bool": lambda word: word == "True",
+}
+
 
 class Store:
     """Results in a CSV file, a line a point, so that an interrupted benchmark goes on."""
@@ -154,8 +160,7 @@ class Store:
         values: dict[str, Any] = {}
         for field in dataclasses.fields(Point):
             text = row.pop(field.name)
-            kind = {"int": int, "float": float, "bool": lambda word: word == "True"}
-            values[field.name] = kind.get(str(field.type), str)(text)
+            values[field.name] = _PARSERS.get(str(field.type), str)(text)
         return Point(**values), {name: float(text) for name, text in row.items() if text}
 
     def add(self, point: Point, result: dict[str, float]) -> None:

@@ -138,17 +138,17 @@ def _rounds_alone(rounds: int) -> Iterator[tuple[float, float]]:
     heads = []
     for _ in shares:
         model = build(MODEL, classes=dataset.classes, shape=dataset.shape, seed=SEED)
-        head, top = cut(model, CUT)
-        heads.append(LocalStage(head, Optimizer(name="adam"), 0.001, needs_input_error=False))
+        bottom, top = cut(model, CUT)
+        heads.append(LocalStage(bottom, Optimizer(name="adam"), 0.001, needs_input_error=False))
     tail = LocalStage(top, Optimizer(name="adam"), 0.001)
     for _ in range(rounds):
         start, cpu = time.perf_counter(), time.process_time()
         for batches in zip(*shares, strict=True):
             smashed = [head.forward(x) for head, (x, _) in zip(heads, batches, strict=True)]
             logits = tail.forward(torch.cat(smashed))
-            parts = zip(logits.split(BATCH), batches, strict=True)
+            parts = zip(torch.split(logits, BATCH), batches, strict=True)
             errors = [cross_entropy(part, y)[1] / CLIENTS for part, (_, y) in parts]
-            gradients = tail.backward(torch.cat(errors)).split(BATCH)
+            gradients = torch.split(tail.backward(torch.cat(errors)), BATCH)
             tail.step()
             for head, gradient in zip(heads, gradients, strict=True):
                 head.backward(gradient * CLIENTS)
