@@ -136,7 +136,7 @@ def rate(run: Finished) -> float:
     spans = [e for e in run.events["worker0"] if e["e"] == "span" and e["k"] == "compute"]
     samples = BATCH * sum(span["n"] == "step" for span in spans)
     took_s: float = max(s["t"] + s["d"] for s in spans) - min(s["t"] for s in spans)
-    return samples / took_s
+    return float(samples / took_s)
 
 
 def cut(workers: int, batches: int, repetitions: int) -> Figures:
