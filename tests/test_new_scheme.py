@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgenet.cli import compare
 from edgenet.cli.main import main
 from edgenet.errors import InputError, TopologyError
 from edgenet.launchers import compose
 from edgenet.node.plan import Plan, resolve
-from edgenet.topology import load
+from edgenet.topology import dump, load
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,24 @@ def test_nodes_with_different_code_do_not_link(tmp_path: Path) -> None:
     assert (one.scheme.name, one.topology.train.scheme) == ("own", "./own.py")
     assert one.topology == other.topology
     assert one.digest != other.digest
+
+
+def test_compare_runs_a_changed_scheme_again(tmp_path: Path) -> None:
+    made, run = plan(tmp_path, GOOD), tmp_path / "runs" / "t-20260101-000000"
+    assert made.code is not None
+    run.mkdir(parents=True)
+    (run / "topology.yaml").write_text(dump(made.topology), encoding="utf-8")
+    (run / "own.py").write_bytes(made.code.content)
+    (run / "run.json").write_text('{"exit_code": 0, "topology": "t"}', encoding="utf-8")
+    code = (made.code.file, made.code.content)
+    same = compare.Point(
+        scheme="own", seed=0, overrides=(), topology=dump(made.topology), code=code
+    )
+    found = compare._earlier(run.parent, same)
+    assert found is not None
+    assert found.path == run
+    changed = replace(same, code=("own.py", b"# changed"))
+    assert compare._earlier(run.parent, changed) is None
 
 
 def test_a_path_on_the_command_line_is_relative_to_the_current_folder(
