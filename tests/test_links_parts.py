@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgenet.errors import PeerLost
 from edgenet.links.boxes import Boxes, Outgoing
 from edgenet.links.heartbeat import Heartbeat
+from edgenet.links.memory import link_pair
 from edgenet.links.meter import Count, Meter
 from edgenet.links.protocol import Kind
 from edgenet.links.shared import Shared
@@ -142,6 +144,25 @@ def test_the_heartbeat_beats_on_all_links_until_they_are_forgotten() -> None:
     heartbeat.forget(one)
     heartbeat.close()
     assert math.isfinite(two.awake_s)
+
+
+def test_a_peer_whose_beats_end_is_lost_also_where_its_frames_never_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The transport is to report it first; now and then it does not."""
+    one, other = link_pair(("one", "other"), (Shared(), Shared()))
+    monkeypatch.setattr(one._wire, "heard", lambda: -1)
+    one.pulse(1.0, 9.0)
+    other.send(1)
+    assert one.recv(timeout_s=5) == 1
+    one.pulse(1.0, 9.0)  # a frame came in between: not yet
+    one.pulse(1.0, 9.0)
+    assert one.usable
+    one.pulse(1.0, 9.0)
+    with pytest.raises(PeerLost, match="other closed the connection without a goodbye"):
+        one.recv(timeout_s=5)
+    other.close()
+    one.close()
 
 
 def test_nobody_writes_past_a_message_that_waits() -> None:

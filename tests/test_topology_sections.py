@@ -93,8 +93,8 @@ CASES = {
         HEAD + "  optimizer: {momentum: 9}\n",
         "t.yaml:4: train.optimizer has momentum 9; it must lie between 0 and 1",
     ),
-    "mapping as a scheme's key": (
-        HEAD + "  window: {size: 2}\n",
+    "mapping in a mapping of a scheme's key": (
+        HEAD + "  window: {size: {more: 2}}\n",
         "t.yaml:4: train has window with a mapping in it; a scheme's own keys take numbers, names",
     ),
     "scheme's key that is not a number": (

@@ -149,6 +149,12 @@ class Boxes:
                 lambda: self._in_sum < self._in_bytes or self._senders or self._closing
             )
 
+    @property
+    def full(self) -> bool:
+        """Whether the reader has to wait until messages are taken."""
+        with self._lock:
+            return self._in_sum >= self._in_bytes
+
     def deliver(self, message: Message) -> None:
         """Put a message into the inbox; it is dropped if this end is closing. A peer that sends is
         not silent."""

@@ -38,7 +38,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 from edgenet.links.handshake import Session, read_exactly
 from edgenet.links.nowait import receive_now, send_now
 from edgenet.links.sizes import MAX_FRAME_BYTES, Ring
-from edgenet.links.wire import WireClosed
+from edgenet.links.wire import ABRUPT, WireClosed
 
 _FRAMES, _FUSE, _GREETING = 1, 2, 3  # tags: messages of one never match receives of another
 _FOREVER = timedelta(days=3650)
@@ -262,7 +262,7 @@ class GlooWire:
         if self._closed:
             return WireClosed("was left by this node")
         if "closed by peer" in str(error) or "reset by peer" in str(error):
-            return WireClosed("closed the connection without a goodbye (killed, or crashed)")
+            return WireClosed(ABRUPT)
         return WireClosed(f"lost the connection ({_first_line(error)})")
 
 

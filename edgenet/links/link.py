@@ -13,37 +13,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from edgenet.errors import LinkTimeout, PeerLost, PeerSilent, ProtocolError
 from edgenet.links.boxes import Boxes
 from edgenet.links.codec import Packet, decode, goodbye
 from edgenet.links.frame import FrameError, Header
 from edgenet.links.meter import Count
+from edgenet.links.pace import Pace
 from edgenet.links.protocol import Item, Kind
 from edgenet.links.reader import Message, Reader
 from edgenet.links.shared import Shared
-from edgenet.links.wire import Wire, WireClosed
+from edgenet.links.wire import ABRUPT, Wire, WireClosed
 
 _STOPPED = "cannot be reached any more (this node's own log.txt says why)"
 _BEATS_COUNTED = 60
 """Beats are metered by the minute: with hundreds of links they would wait for the meter's lock."""
 _DIRECT_BYTES = 64 * 1024
 """Messages up to this size are written by the sending thread itself, if the writer is idle."""
-
-
-class Pace(Protocol):
-    """Says when a frame would have arrived over a slower channel."""
-
-    @property
-    def queue_bytes(self) -> int:
-        """Bytes that may wait before `send` is held back."""
-
-    def deliver_at(self, nbytes: int, queued_at: float) -> float:
-        """When (time.monotonic) a frame queued at `queued_at` is to be handed over; inf: never."""
-
-    def cut(self, now: float) -> bool:
-        """Whether nothing gets through at this time (time.monotonic), not even a beat."""
+_HUNG_UP_PULSES = 2
 
 
 class WireLink:
@@ -72,6 +60,7 @@ class WireLink:
         self._frames_before = 0, 0
         self._beats = {"out": 0, "in": 0}
         self._quiet_s = 0.0
+        self._hung_up = 0
         self._abandoned = threading.Event()
         self._threads = (
             threading.Thread(target=self._write_all, name=f"to {peer}", daemon=True),
@@ -165,15 +154,17 @@ class WireLink:
     def pulse(self, awake_s: float, silence_s: float) -> None:
         """See `heartbeat.Watched`. A link on which frames flow needs no beats."""
         read, written = self._reader.frames, self._frames_written
-        heard = read != self._frames_before[0]
+        heard, hung_up = read != self._frames_before[0], False
         cut = self._pace is not None and self._pace.cut(time.monotonic())
         if written == self._frames_before[1] and not cut:
             self._wire.beat()
             self._beats["out"] += 1
         if not heard:
             beats = self._wire.heard()
-            self._beats["in"] += beats
+            self._beats["in"] += max(0, beats)
             heard = beats > 0
+            hung_up = beats < 0 and not self._boxes.full
+        self._note_hang_up(hung_up)
         self._frames_before = read, written
         self._quiet_s = 0.0 if heard else self._quiet_s + awake_s
         silent = self._quiet_s >= silence_s
@@ -181,6 +172,15 @@ class WireLink:
             self._tell()
         if self._beats["out"] >= _BEATS_COUNTED:
             self._count_beats()
+
+    def _note_hang_up(self, hung_up: bool) -> None:
+        """A dead peer's frames end with an error; but now and then gloo never reports it. The
+        beats' socket does: closed at two pulses in a row, with no frame between, it is the end."""
+        self._hung_up = self._hung_up + 1 if hung_up else 0
+        if self._hung_up == _HUNG_UP_PULSES and not self.ended:
+            self._boxes.finish(PeerLost, ABRUPT)
+            self._wire.close()
+            self._tell()
 
     def _post_directly(self, packet: Packet) -> bool:
         """Write a small message on this thread, if that cannot block."""

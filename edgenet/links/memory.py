@@ -7,7 +7,8 @@ from collections import deque
 
 from torch import Tensor
 
-from edgenet.links.link import Pace, WireLink
+from edgenet.links.link import WireLink
+from edgenet.links.pace import Pace
 from edgenet.links.shared import Shared
 from edgenet.links.wire import WireClosed
 

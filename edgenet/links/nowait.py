@@ -22,6 +22,8 @@ def send_now(fd: int, data: bytes) -> int:
 
 
 def receive_now(fd: int) -> int:
-    """Throw away what has arrived, up to 4096 bytes; returns how many there were."""
+    """Throw away what has arrived, up to 4096 bytes; returns how many there were, -1 once the other
+    end is closed."""
     scratch = ctypes.create_string_buffer(_BYTES)
-    return max(0, int(_LIBC.recv(fd, scratch, ctypes.c_size_t(_BYTES), _FLAGS)))
+    got = int(_LIBC.recv(fd, scratch, ctypes.c_size_t(_BYTES), _FLAGS))
+    return -1 if got == 0 else max(0, got)

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+ABRUPT = "closed the connection without a goodbye (killed, or crashed)"
+
 
 class WireClosed(Exception):
     """The other end is gone, or this end was closed. The text says which, as a clause about the
@@ -44,7 +46,8 @@ class Wire(Protocol):
         """Tell the peer that this process is alive. Apart from the frames, never blocks."""
 
     def heard(self) -> int:
-        """How often the peer has beaten since the last call. Never blocks."""
+        """How often the peer has beaten since the last call; -1 once its end is closed. Never
+        blocks."""
 
     def close(self) -> None:
         """Release the transport; a blocked `read` or `write` raises WireClosed. Closing twice is

@@ -25,6 +25,7 @@ from edgenet.node.connect import connect
 from edgenet.node.memory import MemoryLimit
 from edgenet.node.plan import Plan
 from edgenet.node.probing import probe
+from edgenet.node.warm import settle
 
 _TOO_SMALL = "{} ran out of memory; give it a smaller model or batch"
 
@@ -35,6 +36,7 @@ def run_node(assignment: Assignment) -> int:
     SIGTERM and SIGINT end it in an orderly way (130). Whatever goes wrong is the last event of the
     node's journal; what edgenet did not foresee also leaves its traceback on stderr.
     """
+    settle()
     name, plan = assignment.name, assignment.plan
     journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
     try:

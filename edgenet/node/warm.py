@@ -24,3 +24,12 @@ def warm_up(plan: Plan) -> float | None:
     emulated = any(PROFILES[seat.device].training_flops is not None for seat in plan.seats)
     flops = calibrate() if emulated else calibrate(budget_s=0.0)
     return flops if emulated else None
+
+
+def settle() -> None:
+    """What a forked process does before it starts threads.
+
+    A fork leaves torch's thread pool marked as unusable, and whoever computes first makes another.
+    Two threads that come first at once can leave one of them with none: "Invalid thread pool!".
+    """
+    torch.set_num_threads(torch.get_num_threads())
