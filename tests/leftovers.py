@@ -93,6 +93,7 @@ def remove(traces: set[Trace]) -> list[str]:
     unreaped = [process for process in processes if _unreaped(process)]
     told = [describe(process) for process in unreaped]
     _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+    alive = [process for process in alive if not _over(process)]
     told += [describe(process) for process in alive if process not in unreaped]
     for process in alive:
         process.kill()
@@ -119,6 +120,15 @@ def _unreaped(process: psutil.Process) -> bool:
         return process.status() == psutil.STATUS_ZOMBIE and process.ppid() == os.getpid()
     except psutil.Error:
         return False
+
+
+def _over(process: psutil.Process) -> bool:
+    """It has ended, and whoever took it over (init, after an orphan's parent was killed) is late
+    to take notice. One that a live parent forgot is told of with that parent."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE and process.ppid() != os.getpid()
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _resource_tracker(process: psutil.Process) -> bool:
