@@ -1,1 +1,1 @@
-"""TODO."""
+"""What starts the nodes of a run, and sees them to their end."""
