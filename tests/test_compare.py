@@ -99,8 +99,10 @@ def test_csv_has_a_line_for_every_run_in_si_units() -> None:
 
 
 def test_nobody_on_the_front_is_beaten_in_both() -> None:
-    points = {"a": (1.0, 0.5), "b": (2.0, 0.4), "c": (3.0, 0.9), "d": (3.0, 0.8), "e": (4.0, 0.9)}
-    assert pareto(points) == ("a", "c")
+    points = {"e": (9, 9), "c": (9, 1), "d": (5, 5), "b": (1, 9), "a": (1, 9)}
+    assert pareto(points) == ("b", "a", "d", "c")
+    assert THREE.front(BY_KEY["sent_bytes"]) == ("a_b:x=1", "fedavg")
+    assert THREE.front(BY_KEY["wall_s"]) == ("a_b:x=1", "fedavg")
     assert pareto({}) == ()
 
 

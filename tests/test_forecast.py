@@ -14,7 +14,7 @@ from edgenet.cli.main import main
 from edgenet.data import load, subset
 from edgenet.models.layers import build, cut
 from edgenet.models.timing import stage_cost
-from edgenet.node.forecast import Leg, Worker, pareto, step_s, transfer_s
+from edgenet.node.forecast import Leg, Worker, step_s, transfer_s
 from edgenet.node.plan import resolve
 from edgenet.node.planner import Planner, _steps, shared_medium
 from edgenet.results.events import run_events
@@ -51,11 +51,6 @@ def test_workers_on_one_medium_take_turns() -> None:
     alone = step_s([worker(0, 0, "air")], 0)
     both = step_s([worker(0, 0, "air"), worker(0, 0, "air")], 0)
     assert both - 0.02 == pytest.approx(2 * (alone - 0.02))
-
-
-def test_the_front_holds_what_no_other_beats() -> None:
-    points = {"a": (1, 9), "b": (9, 1), "c": (9, 9), "d": (1, 9), "e": (5, 5)}
-    assert pareto(points) == ("a", "b", "d", "e")
 
 
 def test_steps_of_unequal_shares() -> None:

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 from link_pairs import OPENERS, Ends, Opener, Setting
+from network_trials import LOSS, PROFILES
 
 from edgenet.links.protocol import Kind
 from edgenet.shaping.paced import PACKET_BYTES, Pacer
@@ -60,6 +61,16 @@ def test_loss_costs_its_bytes_again_and_a_round_trip() -> None:
     for _ in range(frames):
         busy.deliver_at(packets * PACKET_BYTES, 0.0)
     assert busy._idle_at == pytest.approx(frames * ideal_s / (1 - channel.loss), rel=0.005)
+
+
+def test_loss_is_what_was_asked_over_ten_thousand_packets() -> None:
+    channel = Channel(rate_bps=20e6, delay_s=0.03, loss=LOSS)
+    pacer = Pacer(channel, seed=5)
+    on_time_s = PACKET_BYTES * 8 / channel.rate_bps + channel.delay_s + 1e-9
+    late = sum(
+        pacer.deliver_at(PACKET_BYTES, float(at)) - at > on_time_s for at in range(0, 30_000, 3)
+    )
+    assert late / 10_000 == pytest.approx(LOSS, abs=0.003)
 
 
 def test_over_a_way_that_stays_cut_nothing_ever_arrives() -> None:
@@ -142,20 +153,22 @@ def stream_s(ends: Ends, data: torch.Tensor, count: int) -> float:
     return took_s
 
 
-def test_a_paced_link_has_the_rate_and_delay_that_were_asked(opened: Opener) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_paced_link_has_the_rate_and_delay_that_were_asked(opened: Opener, profile: str) -> None:
     """A busy host can only add time: the best of a few tries is the link's own."""
-    channel = Channel(rate_bps=40e6, delay_s=0.025)
+    rate_bps, delay_asked_s = PROFILES[profile]
+    channel = Channel(rate_bps=rate_bps, delay_s=delay_asked_s)
     data, count = torch.zeros(125_000, dtype=torch.uint8), 20
     ideal_s = count * data.nbytes * 8 / channel.rate_bps
     with opened(Setting(channel=channel)) as ends:
         for _ in range(10):
             delay_s = min(one_way_s(ends) for _ in range(5))
             sent_s = stream_s(ends, data, count) - channel.delay_s
-            assert delay_s >= 0.025
+            assert delay_s >= delay_asked_s
             assert sent_s >= 0.97 * ideal_s
-            if delay_s < 0.027 and sent_s <= 1.03 * ideal_s:
+            if delay_s < delay_asked_s + 0.002 and sent_s <= 1.03 * ideal_s:
                 return
-    pytest.fail(f"delay {delay_s:.4f} s of 0.025, stream {sent_s:.3f} s of {ideal_s}")
+    pytest.fail(f"delay {delay_s:.4f} s of {delay_asked_s}, stream {sent_s:.3f} s of {ideal_s}")
 
 
 def test_the_queue_holds_the_sender_back(opened: Opener) -> None:

@@ -28,6 +28,11 @@ def add_topology(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser, what: str) -> None:
+    """RUN, the newest in runs if it is left out; `what` it is the folder of."""
+    parser.add_argument("run", metavar="RUN", type=Path, nargs="?", help=what)
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """`--out`."""
     parser.add_argument(

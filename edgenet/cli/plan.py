@@ -17,6 +17,7 @@ from edgenet.cli import arguments, timetable
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE
 from edgenet.results import text
+from edgenet.results.compare import pareto
 from edgenet.results.figures import COLOURS, MARKERS, picture
 from edgenet.topology import load
 
@@ -50,8 +51,6 @@ def execute(options: argparse.Namespace) -> int:
             options.topology, arguments.overrides(options), as_json=options.format == "json"
         )
         return DONE
-    from edgenet.node.forecast import pareto  # its package brings torch
-
     found = forecasts(options.topology, arguments.overrides(options))
     front = pareto({each.name: _costs(each) for each in found})
     if options.plot is not None:

@@ -10,6 +10,7 @@ import csv
 import json
 from pathlib import Path
 
+from edgenet.cli.arguments import add_run
 from edgenet.cli.show import read
 from edgenet.errors import DONE, InputError
 from edgenet.results.compare import Comparison, trial
@@ -23,13 +24,7 @@ HELP = "write report.html of a run or a comparison"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        type=Path,
-        nargs="?",
-        help="the folder of a run, or of a comparison (default: newest run in runs)",
-    )
+    add_run(parser, "the folder of a run, or of a comparison (default: newest run in runs)")
     parser.add_argument(
         "--open",
         action="store_true",

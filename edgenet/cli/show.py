@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from edgenet.cli.arguments import add_format
+from edgenet.cli.arguments import add_format, add_run
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, InputError
 from edgenet.results import text
@@ -28,13 +27,7 @@ _MOST_NODES = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        type=Path,
-        nargs="?",
-        help="the run's folder (default: newest in runs)",
-    )
+    add_run(parser, "the run's folder (default: newest in runs)")
     add_format(parser, "the object of summary.json")
 
 

@@ -68,17 +68,3 @@ def _sharing(workers: Sequence[Worker]) -> Mapping[str | None, int]:
     """How many workers' bytes occupy each shared medium."""
     media = [worker.up.medium for worker in workers]
     return {medium: media.count(medium) for medium in media if medium is not None}
-
-
-def pareto(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
-    """Names of the points that no other beats: as good in every cost, and better in one."""
-
-    def beaten(name: str) -> bool:
-        mine = points[name]
-        return any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and tuple(other) != tuple(mine)
-            for of, other in points.items()
-            if of != name
-        )
-
-    return tuple(name for name in points if not beaten(name))

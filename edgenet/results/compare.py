@@ -189,6 +189,19 @@ class Comparison:
         """Trials of a scheme."""
         return sum(t.scheme == scheme for t in self.trials)
 
+    def ends(self, column: Column) -> dict[str, tuple[float, float]]:
+        """Scheme -> (mean of a cost, mean final accuracy), scaled as in the tables."""
+        found = {}
+        for scheme in self.schemes:
+            x, y = self.spread(scheme, column), self.spread(scheme, COLUMNS[0])
+            if x is not None and y is not None:
+                found[scheme] = (x.mean * column.scale, y.mean * COLUMNS[0].scale)
+        return found
+
+    def front(self, column: Column) -> tuple[str, ...]:
+        """Schemes that no other beats in both accuracy and this cost, by rising cost."""
+        return pareto({name: (cost, -gain) for name, (cost, gain) in self.ends(column).items()})
+
     def best(self, column: Column) -> float | None:
         """The best mean of a column; None where nobody has one."""
         spreads = [self.spread(scheme, column) for scheme in self.schemes]
@@ -202,12 +215,15 @@ def default_target(trials: Sequence[Trial]) -> float | None:
     return 0.9 * max(finals) if finals else None
 
 
-def pareto(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-    """Names of the points (cost, gain) that no other one beats in both, by rising cost."""
-    front: list[str] = []
-    best = float("-inf")
-    for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
-        if points[name][1] > best:
-            front.append(name)
-            best = points[name][1]
-    return tuple(front)
+def pareto(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
+    """Names of the points, each a tuple of costs, that no other beats (as good in every cost, and
+    better in one), by rising first cost."""
+
+    def beaten(name: str) -> bool:
+        mine = tuple(points[name])
+        return any(
+            tuple(other) != mine and all(a <= b for a, b in zip(other, mine, strict=True))
+            for other in points.values()
+        )
+
+    return tuple(sorted((n for n in points if not beaten(n)), key=lambda n: points[n][0]))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgenet.results.compare import COLUMNS, Column, Comparison, Step, pareto
+from edgenet.results.compare import COLUMNS, Column, Comparison, Step
 from edgenet.results.figures import COLOURS, MARKERS, picture
 
 _CURVES: tuple[tuple[str, Callable[[Step], float | None]], ...] = (
@@ -61,12 +61,11 @@ def _curves(axis: Any, of: Comparison, label: str, cost: Callable[[Step], float 
 def _front(axis: Any, of: Comparison, column: Column) -> None:
     """Means over the seeds, with their standard deviations."""
     accuracy = COLUMNS[0]
-    points: dict[str, tuple[float, float]] = {}
+    points = of.ends(column)
     for number, scheme in enumerate(of.schemes):
         x, y = of.spread(scheme, column), of.spread(scheme, accuracy)
         if x is None or y is None:
             continue
-        points[scheme] = (x.mean * column.scale, y.mean * accuracy.scale)
         axis.errorbar(
             *points[scheme],
             xerr=x.deviation * column.scale,
@@ -75,7 +74,7 @@ def _front(axis: Any, of: Comparison, column: Column) -> None:
             label=scheme,
             **_look(number),
         )
-    front = [points[name] for name in pareto(points)]
+    front = [points[name] for name in of.front(column)]
     axis.plot(*zip(*front, strict=True), color="grey", marker="", linewidth=1, zorder=0)
     costs = [x for x, _ in points.values()]
     if costs and 0 < min(costs) * _DECADES < max(costs):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial, pareto
+from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
 from edgenet.results.compare_tables import cells, notes
 from edgenet.results.page import cards, full, page, repeat, section, table, tiles
 from edgenet.results.svg import TONES, Curve, Point, plot
@@ -90,22 +90,12 @@ def _points(of: Trial, cost: Callable[[Step], float | None]) -> list[Point]:
     return [(x, 100 * y) for x, y in found if x is not None and y is not None]
 
 
-def _ends(of: Comparison, column: Column) -> dict[str, Point]:
-    """{scheme: mean cost and accuracy}, as the plot shows them."""
-    ends = {}
-    for scheme in _shown(of):
-        x, y = of.spread(scheme, column), of.spread(scheme, _ACCURACY)
-        if x is not None and y is not None:
-            ends[scheme] = (x.mean * column.scale, y.mean * _ACCURACY.scale)
-    return ends
-
-
 def _fronts(of: Comparison) -> list[str]:
     """Means over the seeds with their deviations, and the schemes that no other beats in both."""
     names, plots = _shown(of), []
     for column in (column for column in COLUMNS if column.key in _FRONTS):
-        ends = _ends(of, column)
-        curves = [Curve([ends[name] for name in pareto(ends)], 0, "front")]
+        ends = of.ends(column)
+        curves = [Curve([ends[name] for name in of.front(column)], 0, "front")]
         for number, name in enumerate(names):
             if name in ends:
                 curves += _deviations(of, name, column, ends[name], number % TONES)
@@ -132,7 +122,7 @@ def _front_words(of: Comparison) -> str:
     """The fronts as a sentence, for who cannot see them."""
     told = []
     for column in (column for column in COLUMNS if column.key in _FRONTS):
-        front = pareto(_ends(of, column))
+        front = of.front(column)
         if front:
             told.append(f"{column.title}: {', '.join(front)}")
     if not told:
