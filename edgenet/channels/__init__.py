@@ -6,6 +6,7 @@ between(topology, a, b)                   the whole way from a to b
 Timeline(topology)                        the same over time: events, fading, traces
 """
 
+from edgenet.channels.orders import Orders
 from edgenet.channels.paths import between, channel, check, compose, half_duplex
 from edgenet.channels.timeline import BEFORE, Course, Timeline
 from edgenet.channels.timeline import check as check_events
@@ -13,6 +14,7 @@ from edgenet.channels.timeline import check as check_events
 __all__ = [
     "BEFORE",
     "Course",
+    "Orders",
     "Timeline",
     "between",
     "channel",

@@ -1,8 +1,9 @@
 """What the links of a topology do at any time of a run: events, fading and traces.
 
 A pure function of the topology and the time, so every process of a run knows the same, and nobody
-has to be told. Time counts in seconds from the moment at which all nodes have joined; before it
-(at negative times) links are as the topology says, a trace at its mean rate, fading at Eq. (3)'s.
+has to be told; only what a person orders during a run comes in as it goes on. Time counts in
+seconds from the moment at which all nodes have joined; before it (at negative times) links are as
+the topology says, a trace at its mean rate, fading at Eq. (3)'s.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgenet.channels.lte import faded_rate_bps
+from edgenet.channels.orders import Orders
 from edgenet.channels.paths import cell_of, channel, compose, distance_m, way_of
 from edgenet.channels.recorded import rates_bps
 from edgenet.errors import TopologyError
@@ -37,19 +39,36 @@ class Timeline:
 
     Args:
         topology: whose links.
+        orders: what is ordered while the run goes on; None: nothing ever is.
     """
 
-    def __init__(self, topology: Topology) -> None:
-        self.topology = topology
+    def __init__(self, topology: Topology, orders: Orders | None = None) -> None:
+        self.topology, self._orders = topology, orders
+        self.version = 0
+        """Rises with every order."""
         self._links = {link.name: link for link in topology.links}
-        self._events: dict[str, list[TimedEvent]] = {}
         self._moves: list[tuple[float, Topology]] = []
-        self._read_events()
+        self._events = self._read_events()
         self._rates: dict[tuple[str, str], tuple[float, Rate]] = {}
         for link in topology.links:
             self._rates |= {(link.name, way): found for way, found in _followed(link, topology)}
         self.times = tuple(sorted({event.at_s for event in topology.events}))
         """When the topology's events happen."""
+
+    def look(self) -> None:
+        """Take in what was ordered meanwhile."""
+        if self._orders is not None:
+            for event in self._orders.new():
+                self.add(event)
+
+    def add(self, event: TimedEvent) -> None:
+        """Take in one more event, later than all that a link has had so far."""
+        self._events = {
+            **self._events,
+            event.target: [*self._events.get(event.target, ()), event],
+        }
+        self.times = tuple(sorted({*self.times, event.at_s}))
+        self.version += 1
 
     @property
     def live(self) -> tuple[str, ...]:
@@ -95,14 +114,16 @@ class Timeline:
         number = bisect_right(self._moves, at_s, key=lambda move: move[0])
         return self._moves[number - 1][1] if number else self.topology
 
-    def _read_events(self) -> None:
-        today = self.topology
+    def _read_events(self) -> dict[str, list[TimedEvent]]:
+        """{link: its events in order of time}; notes the moves, too."""
+        today, found = self.topology, dict[str, list[TimedEvent]]()
         for event in sorted(self.topology.events, key=lambda event: event.at_s):
             if event.kind == "move":
                 today = _moved(today, event)
                 self._moves.append((event.at_s, today))
             elif event.kind in ON_LINKS and event.target in self._links:
-                self._events.setdefault(event.target, []).append(event)
+                found.setdefault(event.target, []).append(event)
+        return found
 
     def _altered(self, found: Channel, link: str, source: str, target: str, at_s: float) -> Channel:
         """`found` after all events up to now."""
@@ -146,18 +167,26 @@ class Course:
                 "link between them, or through others"
             )
         self._timeline, self._hops = timeline, hops
-        self._live = {hop.link for hop in hops} & set(timeline.live)
-        self._now = math.inf, math.inf, Channel()  # since, until; replaced as a whole (threads)
+        self._live = self._changing()
+        # since, until, of which version of the timeline; replaced as a whole (threads)
+        self._now = math.inf, math.inf, Channel(), timeline.version
 
     def at(self, time_s: float) -> tuple[Channel, float]:
         """What the way does at this time, and until when it goes on doing so."""
-        since, until, channel = self._now
+        line, hops = self._timeline, self._hops
+        line.look()
+        since, until, channel, version = self._now
+        if version != line.version:
+            since, version, self._live = math.inf, line.version, self._changing()
         if not since <= time_s < until:
-            line, hops = self._timeline, self._hops
             channel = compose(line.channel(h.link, h.source, h.target, time_s) for h in hops)
             until = line.after(time_s, self._live) if self._live else math.inf
-            self._now = time_s, until, channel
+            self._now = time_s, until, channel, version
         return channel, until
+
+    def _changing(self) -> set[str]:
+        """Names of the links on the way that are not the same all the time."""
+        return {hop.link for hop in self._hops} & set(self._timeline.live)
 
 
 def check(topology: Topology) -> None:

@@ -66,9 +66,11 @@ class Children:
         self._names[pid] = node
         return pid
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to every living child."""
-        for pid in self._names:
+    def signal(self, number: signal.Signals, only: str | None = None) -> None:
+        """Send a signal to every living child, or `only` to the one of this name."""
+        for pid, name in self._names.items():
+            if only not in (None, name):
+                continue
             # It may have ended; as it was not reaped, its id cannot belong to anyone else.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

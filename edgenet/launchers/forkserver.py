@@ -154,7 +154,10 @@ class ForkServer:
             os.read(wakeup, 4096)
         if self._orders.fd in ready:
             for line in self._orders.read():
-                self._stop(line["grace_s"])
+                if line["do"] == "signal":
+                    self._children.signal(signal.Signals(line["number"]), line["node"])
+                else:
+                    self._stop(line["grace_s"])
             if self._orders.ended:
                 self._stop(_GRACE_S)
 

@@ -12,6 +12,7 @@ file.
 | launcher | `do: start, run_dir, key, shaping, ground, probe` | start every node |
 | server | `is: started, node, pid` | a node runs |
 | server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
+| launcher | `do: signal, node, number` | send a signal to one node |
 | launcher | `do: stop, grace_s` | SIGTERM to every node, SIGKILL after the grace |
 | server | `is: empty` | every node was reaped; it ends |
 

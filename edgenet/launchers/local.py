@@ -14,6 +14,7 @@ from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
 from edgenet.launchers.conductor import Conductor
+from edgenet.launchers.control import Control
 from edgenet.launchers.forkserver import REAL
 from edgenet.launchers.ground import Built, built
 from edgenet.launchers.policy import Limits, Referee
@@ -114,10 +115,10 @@ class Local:
                 if error is None:
                     ground = network.ground if network else None
                     supervisor.start(run.path, back_end.used, ground, probing.order)
-                    conductor = Conductor(
-                        run, topology, _names(cast), network.apply if network else None
-                    )
-                    with conductor, self._show(run, topology) as view:
+                    apply = network.apply if network else None
+                    conductor = Conductor(run, topology, _names(cast), apply, back_end.used)
+                    control = Control(run, conductor, supervisor, referee)
+                    with conductor, control, self._show(run, topology) as view:
                         whole = _Whole(view, conductor, *([network] if network else []))
                         error = self._watch(supervisor, cast, referee, whole, run)
             if network is not None:

@@ -190,6 +190,10 @@ class Supervisor:
             yield None
             self._heed(referee)
 
+    def signal(self, node: str, number: signal.Signals) -> None:
+        """Send a signal to a node; nothing if it has ended. Safe on any thread."""
+        self._order("signal", node=node, number=int(number))
+
     def _heed(self, referee: Referee) -> None:
         if self._stop.count > self._heeded:
             self._heeded = self._stop.count

@@ -20,7 +20,7 @@ from edgenet.links.boxes import Boxes
 from edgenet.links.codec import Packet, decode, goodbye
 from edgenet.links.frame import FrameError, Header
 from edgenet.links.meter import Count
-from edgenet.links.pace import Pace
+from edgenet.links.pace import Pace, hold
 from edgenet.links.protocol import Item, Kind
 from edgenet.links.reader import Message, Reader
 from edgenet.links.shared import Shared
@@ -223,16 +223,11 @@ class WireLink:
         for start in range(0, header.total_bytes, self._wire.write_bytes):
             frame = blob[start : start + self._wire.write_bytes]
             if pace is not None:
-                self._hold(pace.deliver_at(frame.numel(), queued_at))
+                hold(pace, frame.numel(), queued_at, self._abandoned)
             self._wire.write(frame)
             self._frames_written += 1
             self._boxes.wrote(frame.numel())
         self._count_message("out", header)
-
-    def _hold(self, until: float) -> None:
-        wait_s = until - time.monotonic()
-        if wait_s > 0:
-            self._abandoned.wait(min(wait_s, threading.TIMEOUT_MAX))
 
     def _read_all(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from edgenet.channels import Timeline
+from edgenet.channels import Orders, Timeline
 from edgenet.errors import LinkError
 from edgenet.links.endpoint import Endpoint, Wiring
 from edgenet.links.group import Group
@@ -56,7 +56,7 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
             paced=assignment.shaping == "paced",
             ring_bytes=_ring_bytes(plan, seat),
             seed=plan.topology.seed,
-            course=Timeline(plan.topology).course,
+            course=Timeline(plan.topology, Orders(assignment.run_dir)).course,
             started=Start.of(assignment.run_dir).at,
         ),
         address=assignment.address,

@@ -192,11 +192,21 @@ def _changes(summary: Mapping[str, Any]) -> str:
     if not summary["changes"]:
         return ""
     rows = [
-        (f"{change['t_s']:.1f} s", text.seconds(change["asked_s"]), change["what"], change["says"])
+        (
+            f"{change['t_s']:.1f} s",
+            text.seconds(change["asked_s"]),
+            change["what"],
+            happened(change),
+        )
         for change in summary["changes"]
     ]
     head = ("time", "after joining", "event", "what")
     return cards(full(_cut("", head, rows, words=True)))
+
+
+def happened(change: Mapping[str, Any]) -> str:
+    """What happened, and whether a person did it."""
+    return str(change["says"]) + (", by hand" if change.get("by") == "hand" else "")
 
 
 def _notes(about: Mapping[str, Any]) -> str:

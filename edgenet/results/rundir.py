@@ -49,6 +49,7 @@ class RunDir:
         self.run_json = self.path / "run.json"
         self.topology = self.path / "topology.yaml"
         self.events_file = self.path / "events.jsonl"
+        self.control = self.path / "control"
         self.summary = self.path / "summary.json"
         self.rounds = self.path / "rounds.csv"
         self.trace = self.path / "trace.json"

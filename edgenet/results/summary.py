@@ -183,4 +183,5 @@ def _change(event: Event, start_s: float) -> dict[str, Any]:
         "target": event.text("target"),
         "nodes": list(event.names("nodes")),
         "says": event.text("says"),
+        "by": event.text("by", "topology"),
     }

@@ -72,6 +72,7 @@ class Pacer:
         self._random = random.Random(repr(seed))
         self._idle_at = 0.0
         self._last_arrival = 0.0
+        self._latest = (0.0, 0, 0, 0.0, 0.0)  # start, bits, round trips, jitter, arrival before
 
     @property
     def queue_bytes(self) -> int:
@@ -81,19 +82,28 @@ class Pacer:
     def deliver_at(self, nbytes: int, queued_at: float) -> float:
         """When a frame of `nbytes` arrives that was handed to the transmitter at `queued_at`.
 
-        Both on the same clock, in seconds. Arrivals never go back; inf is never.
+        Both on the same clock, in seconds. Arrivals never go back; inf is never, as far as the
+        course is known.
         """
         start = max(self._idle_at, queued_at)
         if math.isinf(start):
             return start
         lost, rounds = self._lose(nbytes, self._at(start)[0])
-        self._idle_at = self._transmitted((nbytes + lost * PACKET_BYTES) * 8, start)
+        bits = (nbytes + lost * PACKET_BYTES) * 8
+        self._latest = start, bits, rounds, self._random.uniform(-1.0, 1.0), self._last_arrival
+        return self.again()
+
+    def again(self) -> float:
+        """When the latest frame arrives, as the course is known now: it may have changed by hand
+        since `deliver_at`."""
+        start, bits, rounds, jitter, before = self._latest
+        self._idle_at = self._transmitted(bits, start)
         if math.isinf(self._idle_at):
             return self._idle_at
         channel, _ = self._at(self._idle_at)
-        jitter_s = self._random.uniform(-channel.jitter_s, channel.jitter_s)
-        travel_s = max(0.0, channel.delay_s + jitter_s) + rounds * 2 * channel.delay_s
-        self._last_arrival = max(self._last_arrival, self._idle_at + travel_s)
+        travel_s = max(0.0, channel.delay_s + jitter * channel.jitter_s)
+        travel_s += rounds * 2 * channel.delay_s
+        self._last_arrival = max(before, self._idle_at + travel_s)
         return self._last_arrival
 
     def cut(self, now: float) -> bool:

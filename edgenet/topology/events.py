@@ -13,6 +13,7 @@ each kind's other keys.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from edgenet.topology.document import Entry
 from edgenet.topology.links import CHANNEL
 from edgenet.topology.nodes import Names, shorten
 from edgenet.topology.section import Section, choose, show
-from edgenet.topology.spec import LinkSpec, Node, TimedEvent
+from edgenet.topology.spec import LinkSpec, Node, TimedEvent, Topology
 from edgenet.units import (
     format_bytes,
     format_fraction,
@@ -35,6 +36,13 @@ MAX_EVENTS = 10_000
 
 ON_LINKS = ("degrade", "cut", "restore", "move")
 """Kinds that change links, so that a back end has to carry them out."""
+
+
+ORDERS = ("degrade", "cut", "restore")
+"""Kinds that may be ordered while a run goes on."""
+
+ORDERED = "by hand"
+"""What stands in the place of 'file:line' in a message about an order."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +74,45 @@ def read_events(
     return tuple(found)
 
 
-def _event(section: Section, around: _Around) -> TimedEvent:
-    kinds = [key for key in section if key in KINDS]
+def read_order(fields: Mapping[str, Any], topology: Topology, at_s: float) -> TimedEvent:
+    """What a person wants to happen now to a link of a run that goes on.
+
+    Args:
+        fields: an event as above, without its time: {"degrade": "cell", "rate": "2 Mbit"}.
+        topology: of the run.
+        at_s: now, in the time of events.
+
+    Raises:
+        TopologyError: there is no such link or node, or it cannot be.
+    """
+    section = Section(_entry({"at": f"{at_s} s", **fields}), "the order")
+    links = {link.name: link for link in topology.links}
+    around = _Around(Names(topology.nodes), links)
+    event = _event(section, around, {kind: KINDS[kind] for kind in ORDERS})
+    return dataclasses.replace(event, at_s=at_s)
+
+
+def _entry(value: Any) -> Entry:
+    """JSON as the tree of a document."""
+    if isinstance(value, dict):
+        return Entry({str(key): _entry(item) for key, item in value.items()}, ORDERED)
+    if isinstance(value, list):
+        return Entry([_entry(item) for item in value], ORDERED)
+    return Entry(value, ORDERED)
+
+
+def _event(
+    section: Section, around: _Around, readers: Mapping[str, _Reader] | None = None
+) -> TimedEvent:
+    readers = readers or KINDS
+    kinds = [key for key in section if key in readers]
     if not kinds:
         unknown = next((key for key in section if key != "at"), "")
-        hint = choose(unknown, "kinds", KINDS)
+        hint = choose(unknown, "kinds", readers)
         raise section.fail(f"does not say what happens; {hint}")
     if len(kinds) > 1:
         raise section.fail(f"is both {kinds[0]} and {kinds[1]}; write two events", kinds[1])
-    return KINDS[kinds[0]](section, kinds[0], around)
+    return readers[kinds[0]](section, kinds[0], around)
 
 
 def _time(section: Section) -> float:
