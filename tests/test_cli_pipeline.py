@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_pipelines import chain
+from chains import chain
 
 from edgenet.cli.main import main
 from edgenet.node.plan import resolve

@@ -127,6 +127,17 @@ def test_factor_one_never_sleeps(clock: Clock) -> None:
     assert clock.slept == []
 
 
+def test_at_factor_one_no_cpu_time_is_read_unless_the_device_changes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[float] = []
+    monkeypatch.setattr(clock, "thread_time", lambda: read.append(clock.cpu) or clock.cpu)
+    Throttled(Worker(clock, cpu=0.1), 1, Journal()).step()
+    assert not read
+    Throttled(Worker(clock, cpu=0.1), 1, Journal(), lambda: 3.0).step()
+    assert clock.slept == [pytest.approx(0.2)]
+
+
 def test_everything_is_passed_on(clock: Clock) -> None:
     worker = Worker(clock, cpu=0.1)
     stage = Throttled(worker, 2, Journal())

@@ -117,7 +117,7 @@ class NodeBench:
         else:
             stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
-        return Throttled(stage, self._factor, self._journal, self._slowing)
+        return Throttled(stage, self._factor, self._journal, self._slowing or None)
 
     def cast(self, role: str) -> tuple[str, ...]:
         """The names of all nodes that play `role`."""

@@ -32,6 +32,10 @@ class Slowing:
         self._factors: list[float] = [1.0, *(event.settings.get("factor", 1.0) for event in own)]
         self._started, self._clock = started, clock
 
+    def __bool__(self) -> bool:
+        """Whether the node's speed changes at all during the run."""
+        return bool(self._times)
+
     def __call__(self) -> float:
         """The factor of the newest event that is due; 1 before the first."""
         if not self._times:
