@@ -12,7 +12,7 @@ from small_runs import topology
 
 from edgenet.cli.main import main
 from edgenet.devices import PROFILES
-from edgenet.devices.demand import demand
+from edgenet.devices.demand import demand, too_late
 from edgenet.errors import Interrupted, NodeError
 from edgenet.node import memory
 from edgenet.node.memory import MemoryLimit
@@ -41,6 +41,19 @@ def test_a_device_faster_than_the_host_is_named() -> None:
     assert needed.faster == ("fast",)
     assert needed.cores == pytest.approx(2.1)
     assert "this host is slower than fast" in str(needed)
+
+
+def test_a_host_that_could_not_keep_up_is_told_of() -> None:
+    nodes = {
+        "server": {"emulated_s": None, "behind_s": None},
+        "quick": {"emulated_s": 10.0, "behind_s": 5.0},
+        "slow": {"emulated_s": 100.0, "behind_s": 4.9},
+    }
+    said = too_late(nodes)
+    assert said is not None
+    assert "quick (50%)" in said
+    assert "slow" not in said.replace("slower", "")
+    assert too_late({"slow": nodes["slow"], "server": nodes["server"]}) is None
 
 
 def test_check_says_whether_they_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

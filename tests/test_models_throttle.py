@@ -11,9 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgenet.errors import InputError
+from edgenet.devices import clock as device_clock
+from edgenet.devices.clock import BURST_S, DeviceClock
+from edgenet.errors import InputError, LinkTimeout
+from edgenet.links.memory import link_pair
+from edgenet.links.protocol import Kind
+from edgenet.links.shared import Shared
 from edgenet.meters.journal import Journal
-from edgenet.models import throttle
 from edgenet.models.calibrate import calibrate
 from edgenet.models.throttle import Throttled, slowdown
 
@@ -27,6 +31,9 @@ class Clock:
         self.late = 0.0
 
     def perf_counter(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
         return self.wall
 
     def thread_time(self) -> float:
@@ -83,7 +90,7 @@ class Worker:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(throttle, "time", clock)
+    monkeypatch.setattr(device_clock, "time", clock)
     return clock
 
 
@@ -104,21 +111,72 @@ def test_waiting_for_a_core_is_not_work_of_the_device(clock: Clock) -> None:
 
 def test_late_wake_ups_and_crowded_cores_are_made_good_for(clock: Clock) -> None:
     clock.late = 0.004
-    stage = Throttled(Worker(clock, cpu=0.01), 3, Journal())
+    device = DeviceClock()
+    stage = Throttled(Worker(clock, cpu=0.01), 3, Journal(), clock=device)
     for _ in range(10):
         stage.step()
+    device.settle(Journal())
     assert clock.wall == pytest.approx(0.3, abs=0.005)
 
 
 def test_a_long_stall_is_not_made_good_for(clock: Clock) -> None:
     worker = Worker(clock, cpu=0.1, waiting=60)
-    stage = Throttled(worker, 2, Journal())
+    device = DeviceClock()
+    stage = Throttled(worker, 2, Journal(), clock=device)
     stage.step()
     assert clock.slept == []
+    assert device.behind_s == pytest.approx(60.1 - 0.2 - 0.1)
     worker.waiting = 0
     start = clock.wall
     stage.step()
-    assert clock.wall - start == pytest.approx(0.15)  # 0.2, less the credit of 0.05
+    assert clock.wall - start == pytest.approx(0.1)  # 0.2, less the longest credit
+    assert device.device_s == pytest.approx(0.4)
+
+
+def test_small_work_is_waited_for_in_bursts(clock: Clock) -> None:
+    """The clock of the device is right all the time; the wall's when the burst is over."""
+    device, worker = DeviceClock(), Worker(clock, cpu=BURST_S / 4)
+    stage = Throttled(worker, 3, Journal(), clock=device)
+    for verbs in range(1, 4):
+        stage.step()
+        assert clock.slept == []
+        assert device.now() == pytest.approx(verbs * 3 * BURST_S / 4)
+    stage.step()
+    assert clock.wall == device.now() == pytest.approx(3 * BURST_S)
+
+
+def test_what_lies_between_two_verbs_is_the_devices_work_too(clock: Clock) -> None:
+    device = DeviceClock()
+    stage = Throttled(Worker(clock, cpu=0.001), 3, Journal(), clock=device)
+    stage.forward(torch.zeros(1))
+    clock.work(0.002)  # a loss
+    stage.backward(torch.zeros(1))
+    device.settle(Journal())
+    assert clock.wall == pytest.approx(3 * 0.004)
+
+
+def test_an_evaluation_is_not(clock: Clock) -> None:
+    device = DeviceClock()
+    stage = Throttled(Worker(clock, cpu=0.001), 3, Journal(), clock=device)
+    stage.step()
+    stage.infer(torch.zeros(1))
+    clock.work(0.002)
+    device.forget()
+    stage.step()
+    assert device.now() - clock.wall == pytest.approx(2 * 2 * 0.001)
+
+
+def test_messages_leave_when_the_device_has_got_so_far(clock: Clock) -> None:
+    shared = Shared()
+    stage = Throttled(Worker(clock, cpu=0.001), 5, shared.journal, clock=shared.clock)
+    stage.step()
+    assert clock.slept == []
+    shared.encode((1,), Kind.CONTROL)
+    assert clock.wall == pytest.approx(0.005)
+    stage.step()
+    with pytest.raises(LinkTimeout):
+        link_pair(("a", "b"), (shared, Shared()))[0].recv(timeout_s=0.0)
+    assert clock.wall == pytest.approx(0.01)
 
 
 def test_factor_one_never_sleeps(clock: Clock) -> None:
@@ -193,7 +251,7 @@ def test_real_time_is_factor_times_the_cpu_time() -> None:
     for _ in range(5):
         stage.step()
     took = time.perf_counter() - start
-    assert took >= 5 * 0.02 * 5 - throttle._LONGEST_CREDIT_S
+    assert took >= 5 * 0.02 * 5 - device_clock._LONGEST_CREDIT_S
     assert took < 3.0
 
 

@@ -9,9 +9,9 @@ import yaml
 from small_runs import topology
 from test_models_throttle import Clock, Worker
 
+from edgenet.devices import clock as device_clock
 from edgenet.errors import TopologyError
 from edgenet.meters.journal import Journal
-from edgenet.models import throttle
 from edgenet.models.throttle import Throttled
 from edgenet.node.slowing import Slowing
 from edgenet.topology.events import sentence
@@ -69,7 +69,7 @@ def test_the_newest_event_that_is_due_counts() -> None:
 
 def test_a_stage_feels_it_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock, factor = Clock(), 1.0
-    monkeypatch.setattr(throttle, "time", clock)
+    monkeypatch.setattr(device_clock, "time", clock)
     stage = Throttled(Worker(clock, cpu=0.1), 2, Journal(), lambda: factor)
     stage.step()
     assert clock.wall == pytest.approx(0.2)

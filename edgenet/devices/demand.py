@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgenet.devices.boards import PROFILES
 from edgenet.devices.profile import Device
+
+_TOLERATED = 0.05
+"""Part by which work may take longer than on the device before a run says so."""
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +88,25 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def too_late(nodes: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """A sentence if devices were emulated too slowly, else None.
+
+    Args:
+        nodes: of summary.json.
+    """
+    slow = {
+        name: node["behind_s"] / node["emulated_s"]
+        for name, node in nodes.items()
+        if node.get("emulated_s") and node["behind_s"] > _TOLERATED * node["emulated_s"]
+    }
+    if not slow:
+        return None
+    worst = sorted(slow, key=lambda name: -slow[name])
+    named = ", ".join(f"{name} ({slow[name]:.0%})" for name in worst[:_NAMED])
+    more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+    return (
+        f"this host was too busy: work took longer than on the emulated devices of {named}{more}; "
+        "times of this run are not theirs. Use fewer nodes, slower devices, or a quiet host"
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgenet.devices.demand import demand, trained_on
+from edgenet.devices.demand import demand, too_late, trained_on
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
@@ -124,7 +124,11 @@ class Local:
             if network is not None:
                 record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
             grounds.close()
-            return _finish(run, record, referee, probing.conclude(run, record) or error)
+            outcome = _finish(run, record, referee, probing.conclude(run, record) or error)
+            late = too_late(outcome.summary["nodes"])
+            if late is not None:
+                self._say(late)
+            return outcome
 
     def _watch(
         self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir

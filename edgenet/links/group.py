@@ -144,6 +144,7 @@ class Group:
             LinkTimeout: no member sent anything in time.
             QuorumLost: fewer living members than the quorum are left.
         """
+        self._shared.settle()
         start = time.monotonic()
         try:
             while True:

@@ -92,6 +92,7 @@ class WireLink:
 
     def recv(self, *, timeout_s: float | None = None) -> Any:
         """See `protocol.Link.recv`."""
+        self._shared.settle()
         start = time.monotonic()
         try:
             message = self._await_message(timeout_s)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from edgenet.devices.clock import DeviceClock
 from edgenet.links.codec import Packet, encode
 from edgenet.links.frame import DEFAULT_MESSAGE_BYTES
 from edgenet.links.heartbeat import Heartbeat
@@ -46,13 +47,16 @@ class Shared:
     """Counts the bytes."""
     heartbeat: Heartbeat | None = None
     """Beats on all links; None: nobody ever counts as silent (threads of one process)."""
+    clock: DeviceClock = field(default_factory=DeviceClock)
+    """The node's device: nothing leaves, and nobody is waited for, before it has done its work."""
     limits: Limits = Limits()
     slabs: Slabs = field(default_factory=Slabs)
     sequence: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Numbers the messages of this node over all its links, so that a broadcast is encoded once."""
 
     def encode(self, items: tuple[Item, ...], kind: Kind) -> Packet:
-        """Copy `items` into a packet of the current round."""
+        """Copy `items` into a packet of the current round, once the device has got so far."""
+        self.settle()
         return encode(
             items,
             kind,
@@ -60,6 +64,10 @@ class Shared:
             sequence=next(self.sequence),
             slabs=self.slabs,
         )
+
+    def settle(self) -> None:
+        """Wait for the node's device."""
+        self.clock.settle(self.journal)
 
     def note_wait(self, kind: str, name: str, start: float, **fields: str) -> None:
         """Record a span that began at `start` (time.monotonic) and ends now, if it is worth it."""

@@ -21,6 +21,7 @@ copied_payload?, copied_overhead?: the part that a medium's broadcast would have
 | `fault` | peer, what (lost, silent, late, refused, dropped), why |
 | `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
 | `memory` | versions, scratch, stash, saved, optimiser (bytes), live (versions): of a stage |
+| `emulated` | device_s, behind_s: what the work takes on the device, and how much longer it took |
 | `probe` | a row of the probe's table: source, target, over, asked, measured, off, ... |
 | `probed` | refused (a sentence, or empty), seconds |
 | `benchmark` | shards, c, b: what a learner measured of itself (DAB's c_k, b_k) |

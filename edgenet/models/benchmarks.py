@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from edgenet.devices.clock import DeviceClock
 from edgenet.meters.journal import Journal
 from edgenet.models.layers import LayerList, build, table
 from edgenet.models.local import LocalStage
@@ -55,21 +56,21 @@ class Workload:
 def train_s(workload: Workload, shards: int, factor: float = 1.0) -> float:
     """Seconds that one pass over `shards` takes on a device `factor` times slower than the host.
 
-    The clock is the wall's, and the device's time really passes. A model of its own is trained, on
-    one thread.
+    The device's time really passes. A model of its own is trained, on one thread.
     """
     stage = LocalStage(workload.build(), Optimizer(), 0.1, needs_input_error=False)
-    device = Throttled(stage, factor, Journal())
+    clock = DeviceClock()
+    device = Throttled(stage, factor, Journal(), clock=clock)
     random = torch.Generator().manual_seed(workload.seed)
     x = torch.rand((workload.shard, *SHAPE), generator=random)
     y = torch.randint(CLASSES, (workload.shard,), generator=random)
-    start = time.perf_counter()
+    start = clock.now()
     for _ in range(shards):
         for at in torch.arange(workload.shard).split(workload.batch):  # type: ignore[no-untyped-call]
             _, error = cross_entropy(device.forward(x[at]), y[at])
             device.backward(error)
             device.step()
-    return time.perf_counter() - start
+    return clock.now() - start
 
 
 def subset_rate(workload: Workload, shards: int, factor: float = 1.0) -> float:

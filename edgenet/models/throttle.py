@@ -1,28 +1,21 @@
 """Device slow-down: a stage on this host that takes the time it would take on a slower device.
 
-The work is done at the host's speed, metered, and followed by a sleep. What the device would have
-needed is computed from the thread's CPU time, not from the clock on the wall: on a host whose cores
-are shared by many nodes, waiting for a core must not count as work of the emulated device. (Torch
-has to compute on one thread a node for that; its other threads' CPU time is not seen.)
+Its verbs are work of the node's `DeviceClock`, which says how that is done.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from torch import Tensor
 
+from edgenet.devices.clock import DeviceClock
 from edgenet.errors import InputError
 from edgenet.meters.journal import Journal
 from edgenet.models.memory import allocating
 from edgenet.models.stage import Stage
-
-_LONGEST_CREDIT_S = 0.05
-"""Time by which the emulation may lag (a crowded host, a late wake-up) and still catch up by
-shorter sleeps. Without a bound, one long stall would be followed by a device that is too fast."""
 
 
 class Device(Protocol):
@@ -54,7 +47,7 @@ class Throttled:
     """Implements `Stage` on top of another one, metered and slowed down.
 
     Every forward, backward and step writes a `span` (k = compute, n = the verb) with the time it
-    really took, and, when the device would have needed longer, another (k = idle, n = slowdown).
+    really took; the device's clock adds what it waits.
 
     Args:
         stage: does the work.
@@ -63,6 +56,7 @@ class Throttled:
         pace: asked after every verb how many times slower still the device is just now; None: it is
             always as fast as its profile. Then, at a factor of 1, no CPU time is read: on virtual
             machines that can take half a millisecond.
+        clock: the node's; None = one of the stage's own.
 
     Raises:
         InputError: a factor below 1, or not a finite number.
@@ -74,6 +68,7 @@ class Throttled:
         factor: float,
         journal: Journal,
         pace: Callable[[], float] | None = None,
+        clock: DeviceClock | None = None,
     ) -> None:
         if not 1 <= factor < float("inf"):
             raise InputError(f"a slow-down must be a number of at least 1, not {factor}")
@@ -81,7 +76,7 @@ class Throttled:
         self._pace = pace
         self._only_metered = factor == 1 and pace is None
         self._journal = journal
-        self._owed_s = 0.0
+        self._clock = clock or DeviceClock()
 
     def use(self, version: int) -> None:
         """The stage's use."""
@@ -89,17 +84,17 @@ class Throttled:
 
     def forward(self, x: Tensor) -> Tensor:
         """The stage's forward, in the device's time."""
-        with self._metered("forward"), allocating("a forward"):
+        with self._work("forward"), allocating("a forward"):
             return self.stage.forward(x)
 
     def backward(self, error: Tensor) -> Tensor:
         """The stage's backward, in the device's time."""
-        with self._metered("backward"), allocating("a backward"):
+        with self._work("backward"), allocating("a backward"):
             return self.stage.backward(error)
 
     def step(self) -> None:
         """The stage's step, in the device's time."""
-        with self._metered("step"), allocating("an update"):
+        with self._work("step"), allocating("an update"):
             self.stage.step()
 
     def gradients(self) -> list[Tensor]:
@@ -108,7 +103,10 @@ class Throttled:
 
     def infer(self, x: Tensor) -> Tensor:
         """The stage's infer, at the host's speed: evaluation is the testbed's, not the device's."""
-        return self.stage.infer(x)
+        try:
+            return self.stage.infer(x)
+        finally:
+            self._clock.forget()
 
     def state(self) -> list[Tensor]:
         """The stage's state."""
@@ -131,26 +129,10 @@ class Throttled:
         """The stage's pull."""
         self.stage.pull(anchor, mu)
 
-    @contextmanager
-    def _metered(self, verb: str) -> Iterator[None]:
-        """Meter the body; sleep off what it would still have taken, unless it raised."""
+    def _work(self, verb: str) -> AbstractContextManager[None]:
         if self._only_metered:
-            with self._journal.span("compute", verb):
-                yield
-            return
-        with self._journal.span("compute", verb):
-            wall, cpu = time.perf_counter(), time.thread_time()
-            yield
-            cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
-        factor = self.factor * (1.0 if self._pace is None else self._pace())
-        if factor > 1:
-            self._owe(factor * cpu - wall)
+            return self._journal.span("compute", verb)
+        return self._clock.work(self._journal, verb, self._slower)
 
-    def _owe(self, seconds: float) -> None:
-        self._owed_s = max(self._owed_s + seconds, -_LONGEST_CREDIT_S)
-        if self._owed_s <= 0:
-            return
-        with self._journal.span("idle", "slowdown"):
-            start = time.perf_counter()
-            time.sleep(self._owed_s)
-            self._owed_s -= time.perf_counter() - start
+    def _slower(self) -> float:
+        return self.factor * (1.0 if self._pace is None else self._pace())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,10 +60,10 @@ class NodeBench:
     ) -> None:
         self._plan, self._seat, self._groups = plan, seat, groups
         self._train = plan.topology.train
-        self._journal, self._meter = shared.journal, shared.meter
+        self._journal, self._meter, self._clock = shared.journal, shared.meter, shared.clock
         self._factor, self._run_dir = factor, run_dir
         events, started = plan.topology.events, Start.of(run_dir).at
-        self._slowing = Slowing(events, seat.name, started)
+        self._slowing = Slowing(events, seat.name, started, self._clock.now)
         self._dataset = dataset_of(plan.topology)
         self._stages: list[LocalStage | VersionedStage] = []
         self.layout = plan.layout
@@ -117,7 +116,7 @@ class NodeBench:
         else:
             stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
-        return Throttled(stage, self._factor, self._journal, self._slowing or None)
+        return Throttled(stage, self._factor, self._journal, self._slowing or None, self._clock)
 
     def cast(self, role: str) -> tuple[str, ...]:
         """The names of all nodes that play `role`."""
@@ -165,11 +164,12 @@ class NodeBench:
             meter=self._meter,
             tester=self._test,
             keeper=Keeper(keep, tuple(self.layers().state_dict())),
+            settle=self._settle,
         )
 
     def clock(self) -> float:
-        """The monotonic clock."""
-        return time.monotonic()
+        """The device's clock."""
+        return self._clock.now()
 
     def note(self, event: str, **fields: Any) -> None:
         """Append an event to the node's journal."""
@@ -183,7 +183,11 @@ class NodeBench:
             self._journal.event("traffic", peer=peer, **moved)
 
     def finish(self) -> None:
-        """Record what was counted since the last round ended."""
+        """Let the device finish; record what was counted since the last round ended."""
+        self._settle()
+        if self._clock.device_s > 0:
+            done = {"device_s": self._clock.device_s, "behind_s": self._clock.behind_s}
+            self._journal.event("emulated", **{key: round(s, 6) for key, s in done.items()})
         self._meter.write(self._journal)
 
     def memory(self) -> dict[str, int]:
@@ -202,6 +206,9 @@ class NodeBench:
         advise = self._plan.scheme.advise
         held = f"; it held {self.held()}" if self._stages else ""
         return held + ("" if advise is None else f"; {advise(self.layout, self.name)}")
+
+    def _settle(self) -> None:
+        self._clock.settle(self._journal)
 
     def _cut(self) -> tuple[LayerList, LayerList]:
         if self._train.cut is None:

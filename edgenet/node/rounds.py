@@ -91,6 +91,7 @@ class NodeRounds:
         meter: the byte counters of the node's links.
         tester: tests models; called in due rounds only.
         keeper: keeps the newest global model.
+        settle: waits for the node's device: a round is over when its work is done.
     """
 
     def __init__(
@@ -102,10 +103,11 @@ class NodeRounds:
         meter: ByteMeter,
         tester: Tester,
         keeper: Keeper,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self._total, self._every = total, evaluate_every
         self._journal, self._meter = journal, meter
-        self._tester, self._keeper = tester, keeper
+        self._tester, self._keeper, self._settle = tester, keeper, settle
 
     def __len__(self) -> int:
         return self._total
@@ -122,7 +124,8 @@ class NodeRounds:
         self._journal.round = number
 
     def leave(self) -> None:
-        """Write down the bytes counted so far."""
+        """Wait for the device; write down the bytes counted so far."""
+        self._settle()
         self._meter.write(self._journal)
 
     def due(self) -> bool:

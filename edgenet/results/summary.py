@@ -88,6 +88,8 @@ def _node(node: NodeTally, joules: dict[str, Any] | None) -> dict[str, Any]:
         **({"error": node.error} if node.error else {}),
         "compute_s": node.spans_s.get("compute", 0.0) + node.slowdown_s,
         "slowdown_s": node.slowdown_s,
+        "emulated_s": node.emulated_s,
+        "behind_s": node.behind_s,
         **{f"{kind}_s": node.spans_s.get(kind, 0.0) for kind in ("send", "wait", "evaluate")},
         "cpu_s": node.cpu_s,
         "peak_rss_bytes": node.peak("peak_rss_bytes"),

@@ -41,6 +41,10 @@ class NodeTally:
     """Kind of span -> seconds."""
     slowdown_s: float = 0.0
     """Seconds slept so that the device is as slow as it should be (a part of `idle`)."""
+    emulated_s: float | None = None
+    """What its work took on the emulated device; None where nothing is emulated, or it was lost."""
+    behind_s: float | None = None
+    """How much longer it took on this host."""
     evaluate_s: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     """Round -> seconds of evaluation."""
     cpu_s: float | None = None
@@ -75,6 +79,9 @@ class NodeTally:
                 self._round(event)
             case "resources":
                 self._resources(event)
+            case "emulated":
+                self.behind_s = event.number("behind_s")
+                self.emulated_s = event.number("device_s")
             case "energy":
                 self.sensor = event.text("sensor")
                 self.measured_j = self._earlier_j + (event.number("joules") or 0.0)
