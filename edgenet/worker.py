@@ -3,9 +3,9 @@
     torchrun --nproc-per-node N -m edgenet.worker T [--set KEY=VALUE]... [--out DIR]
 
 N is the number of nodes that have a role (`edgenet check T` tells it); ranks are seats in the
-order in which `edgenet check` lists them. On several hosts every rank finds the others through
-torchrun's own store (MASTER_ADDR, MASTER_PORT); rank 0 names the run's folder, and writes run.json
-and the results there once every rank has ended.
+order in which `edgenet check` lists them, unless each host names its own by --nodes. On several
+hosts every rank finds the others through torchrun's own store (MASTER_ADDR, MASTER_PORT); rank 0
+names the run's folder, and writes run.json and the results there once every rank has ended.
 
 Set EDGENET_KEY to the same secret on every host: it is the join key of the links. torchrun watches
 the ranks in the launcher's place, and it ends all of them when one fails: that a scheme can do
@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from edgenet.cli.arguments import add_out, add_probe, add_topology, overrides
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
 from edgenet.cli.show import print_summary
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
+from edgenet.errors import NODE_FAILED, InputError
 from edgenet.launchers import probing, shaping, torchrun
-from edgenet.launchers.blame import told
+from edgenet.launchers.blame import told, verdict
+from edgenet.launchers.children import die_with_parent
 from edgenet.launchers.machinery import facts
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.policy import End
@@ -60,14 +62,16 @@ def execute(options: argparse.Namespace) -> int:
     serve = place.rank == 0 and not place.store_stands
     with open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place)
+        names = _names(options.nodes, meeting, plan, place)
+        name = names[place.rank]
         run = meeting.run_dir(options.out, plan.topology.name)
         if place.apart and back_end.used == "netem":
-            _shape(meeting, plan, plan.seats[place.rank], address)
+            _shape(meeting, plan, plan.seat(name), address)
         probe = probing.order(plan.topology, back_end.used)
         with _rendezvous(meeting, place, address) as (host, port):
             assignment = Assignment(
                 plan=plan,
-                name=plan.seats[place.rank].name,
+                name=name,
                 run_dir=run.path.resolve(),
                 store_host=host,
                 store_port=port,
@@ -78,7 +82,25 @@ def execute(options: argparse.Namespace) -> int:
                 probe=None if probe is None else ProbeOrder(**probe),
             )
             record = Record(run, plan.topology, plan.seats, back_end, place.launcher)
-            return _take_part(assignment, meeting, record if place.rank == 0 else None)
+            if place.rank == 0:
+                return _lead(assignment, meeting, record, names)
+            return _take_part(assignment, meeting)
+
+
+def _names(
+    own: Sequence[str], meeting: Meeting, plan: Plan, place: torchrun.Place
+) -> Sequence[str]:
+    """Which node each rank plays: as the hosts named them, else in the order of the seats."""
+    seats = [seat.name for seat in plan.seats]
+    if not own:
+        return seats
+    if len(own) != place.local_size:
+        raise InputError(
+            f"--nodes names {len(own)} nodes, but torchrun started {place.local_size} ranks here"
+        )
+    names = meeting.names(own[place.local_rank])
+    torchrun.check_names(names, seats)
+    return names
 
 
 def _back_end(place: torchrun.Place, topology: Topology) -> shaping.Shaping:
@@ -111,36 +133,37 @@ def _rendezvous(meeting: Meeting, place: torchrun.Place, address: str) -> Iterat
         yield meeting.rendezvous(server.address)
 
 
-def _take_part(assignment: Assignment, meeting: Meeting, record: Record | None) -> int:
-    """Run the node; with a record (rank 0) also write down how the run went."""
-    if record is not None:
-        run = RunDir(assignment.run_dir)
-        run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
-        record.write(host_flops=assignment.host_flops, **facts(assignment.plan))
+def _take_part(assignment: Assignment, meeting: Meeting) -> int:
+    """Run the node."""
     with StopSignals():  # torchrun's SIGTERM must not cut the writing of the results short
         code = run_node(assignment)
         meeting.leave(code)
-        if record is not None:
-            return _conclude(assignment, run, record, meeting.ends(_ENDS_S))
     if code == NODE_FAILED:
         _say(told(RunDir(assignment.run_dir), assignment.name, End(code=code)))
     return code
 
 
-def _conclude(
-    assignment: Assignment, run: RunDir, record: Record, codes: Sequence[int | None]
-) -> int:
+def _lead(assignment: Assignment, meeting: Meeting, record: Record, names: Sequence[str]) -> int:
+    """Run rank 0's node, and write down how the run went."""
+    run = RunDir(assignment.run_dir)
+    run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
+    record.write(host_flops=assignment.host_flops, **facts(assignment.plan))
+    with StopSignals():
+        meeting.leave(run_node(assignment))
+        codes = zip(names, meeting.ends(_ENDS_S), strict=True)
+        ends = {name: End(code=code) for name, code in codes if code is not None}
+        return _conclude(assignment, run, record, ends)
+
+
+def _conclude(assignment: Assignment, run: RunDir, record: Record, ends: Mapping[str, End]) -> int:
     """Write how the run ended, and its results, from every rank's exit code."""
     plan, probe = assignment.plan, assignment.probe
     if probe is not None:
         record.write(probe=probing.table(run, (), assignment.shaping, probe.tolerance))
-    ends = {
-        seat.name: End(code=code)
-        for seat, code in zip(plan.seats, codes, strict=True)
-        if code is not None
-    }
-    code, error = _verdict(plan, run, ends)
+    code, error = verdict(plan.seats, run, ends)
     record.finish(code, error, ends)
+    if record.launcher == torchrun.DEPLOY:
+        return code  # results are made, and told, where the boards' files come together
     summary = write_all(run)
     elsewhere = [name for name in ends if not run.events(name).exists()]
     if elsewhere:
@@ -150,21 +173,6 @@ def _conclude(
         )
     print_summary(run, summary)
     return fail(error, code) if error else code
-
-
-def _verdict(plan: Plan, run: RunDir, ends: dict[str, End]) -> tuple[int, str | None]:
-    if all(seat.name in ends and ends[seat.name].good for seat in plan.seats if seat.essential):
-        return DONE, None  # the others were lost to a quorum, and stand among the faults
-    failed = [name for name, end in ends.items() if end.code == NODE_FAILED]
-    if failed:
-        return NODE_FAILED, told(run, failed[0], ends[failed[0]])
-    lost = [seat.name for seat in plan.seats if seat.name not in ends]
-    if lost:
-        return (
-            NODE_FAILED,
-            f"{', '.join(lost)} ended without a word (killed?); see torchrun's report",
-        )
-    return INTERRUPTED, f"interrupted; what was computed is in {run.path}"
 
 
 def _say(text: str) -> None:
@@ -182,12 +190,22 @@ def parser() -> Parser:
     add_topology(made)
     add_out(made)
     add_probe(made)
+    made.add_argument(
+        "--nodes",
+        metavar="A,B,...",
+        type=lambda text: text.split(","),
+        default=(),
+        help="the nodes that this host plays, by local rank; give it on every host, or on none "
+        "(default: rank r plays the r-th seat)",
+    )
     made.set_defaults(execute=execute)
     return made
 
 
 def main() -> int:
     """The rank's entry point."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # a torchrun that was killed leaves nothing running
+        die_with_parent(os.getppid(), signal.SIGKILL)
     return guarded(parser().parse_args())
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,11 @@ def _docker() -> bool:
     return _succeeds("docker", "info") and _succeeds(*compose_command(), "version")
 
 
+def sshd() -> str | None:
+    """OpenSSH's server, which is not on every user's path."""
+    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 def netem_runner() -> str:
     """The command that EDGENET_NETEM_VM names: it runs its arguments as root under a kernel that
     has sch_netem. Empty where none is named."""
@@ -72,6 +78,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "docker": _docker,
     "network namespaces": lambda: _succeeds("unshare", "--net", "true"),
     "TUN": _tun,
+    "sshd": lambda: sshd() is not None and shutil.which("ssh") is not None,
     "sch_netem": lambda: bool(netem_runner()) or _netem(),
     "tensorboard": lambda: importlib.util.find_spec("tensorboard") is not None,
     "two cores": lambda: len(os.sched_getaffinity(0)) > 1,

@@ -80,6 +80,10 @@ def test_addresses_come_from_a_file_and_from_the_command_line(tmp_path: Path) ->
     assert addresses(hosts, ["cam2=10.9.0.4", "cam0=10.9.0.9"]) == TO | {"cam0": "10.9.0.9"}
     hosts.write_text("hosts: {cam0: 10.9.0.2}\n", encoding="utf-8")
     assert addresses(hosts, []) == {"cam0": "10.9.0.2"}
+    text = "hosts: {hall: {nodes: [cam0, cam1], address: 10.9.0.2}, cam2: {address: 10.9.0.4}}\n"
+    hosts.write_text(text, encoding="utf-8")
+    boards = {"cam0": "10.9.0.2", "cam1": "10.9.0.2", "cam2": "10.9.0.4"}
+    assert addresses(hosts, []) == boards
     for bad in (["cam0"], ["cam0=nowhere.invalid"]):
         with pytest.raises(InputError, match="cam0"):
             addresses(None, bad)

@@ -17,6 +17,7 @@ from edgenet.cli import (
     compare,
     compose,
     data,
+    deploy,
     devices,
     leakage,
     new_scheme,
@@ -62,7 +63,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, data, bench, devices, runs, show, report,
+        run, compare, check, plan, probe, compose, deploy, data, bench, devices, runs, show, report,
         leakage, shape, trace, clean, new_scheme,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2].replace("_", "-")

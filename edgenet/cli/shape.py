@@ -7,7 +7,8 @@
 What leaves for each peer is queued by its address; all else passes at once. Every end shapes what
 it sends, so run it on each board; --ingress also queues here what comes from the peers, for peers
 on which nothing can be run. It needs root (CAP_NET_ADMIN) and, for delay, jitter and loss, a kernel
-with sch_netem. hosts.yaml holds a line `name: address` for each node.
+with sch_netem. hosts.yaml holds a line `name: address` for each node, or is
+that of `edgenet deploy`, with every address and name written out.
 """
 
 from __future__ import annotations
@@ -145,10 +146,15 @@ def _read(path: Path) -> dict[str, Any]:
         tree = tree["hosts"]
     if not isinstance(tree, dict):
         raise InputError(f"{path}: is no mapping; write a line `name: address` for each node")
-    return {
-        str(name): entry.get("address") if isinstance(entry, dict) else entry
-        for name, entry in tree.items()
-    }
+    found: dict[str, Any] = {}
+    for name, entry in tree.items():
+        if not isinstance(entry, dict):
+            found[str(name)] = entry
+            continue
+        nodes = entry.get("nodes", name)  # a board of `edgenet deploy` says which it carries
+        for node in nodes if isinstance(nodes, list) else [nodes]:
+            found[str(node)] = entry.get("address")
+    return found
 
 
 def _resolved(name: str, address: Any) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
 from edgenet.launchers.policy import End, Referee
-from edgenet.results.events import parse
+from edgenet.results.events import Event, parse
 from edgenet.results.rundir import RunDir
 
 _TAIL = 65536
@@ -36,13 +39,65 @@ def told(run: RunDir, node: str, end: End) -> str:
     return f"{node} {end}"
 
 
+class Seated(Protocol):
+    """The part of a seat that decides what its end means."""
+
+    @property
+    def name(self) -> str:
+        """The node."""
+
+    @property
+    def essential(self) -> bool:
+        """Whether the run cannot go on without it."""
+
+
+def verdict(
+    seats: Sequence[Seated],
+    run: RunDir,
+    ends: Mapping[str, End],
+    more: str = "torchrun's report",
+) -> tuple[int, str | None]:
+    """Exit code and sentence of a run that no fork server watched.
+
+    Args:
+        seats: all nodes.
+        run: their journals.
+        ends: as far as they are known.
+        more: where more is told of a node that left no word.
+    """
+    if all(seat.name in ends and ends[seat.name].good for seat in seats if seat.essential):
+        return DONE, None  # the others were lost to a quorum, and stand among the faults
+    failed = [name for name, end in ends.items() if end.code == NODE_FAILED]
+    if failed:
+        return NODE_FAILED, told(run, failed[0], ends[failed[0]])
+    lost = [seat.name for seat in seats if seat.name not in ends]
+    if lost:
+        return (
+            NODE_FAILED,
+            f"{', '.join(lost)} ended without a word (killed?); see {more}",
+        )
+    return INTERRUPTED, f"interrupted; what was computed is in {run.path}"
+
+
 def last_error(events: Path) -> str:
     """The error of the last `end` event in a journal; empty if there is none."""
+    event = _last_end(events)
+    return "" if event is None else event.text("error")
+
+
+def end_of(events: Path) -> End | None:
+    """How a node ended, by its own journal; None if that does not tell."""
+    event = _last_end(events)
+    code = None if event is None else event.number("code")
+    return None if code is None else End(code=int(code))
+
+
+def _last_end(events: Path) -> Event | None:
     for line in reversed(_tail(events).split(b"\n")):
         event = parse("", line)
         if event is not None and event.name == "end":
-            return event.text("error")
-    return ""
+            return event
+    return None
 
 
 def last_line(log: Path) -> str:

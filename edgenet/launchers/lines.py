@@ -28,6 +28,8 @@ import time
 from typing import Any
 
 _CHUNK = 65536
+MAX_LINE = 1 << 20
+"""A longer line is no line of ours."""
 
 
 class LineReader:
@@ -57,7 +59,11 @@ class LineReader:
             self.ended = True
             return []
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [each for line in lines for each in self.decode(line)]
+
+    def decode(self, line: bytes) -> list[dict[str, Any]]:
+        """What one line says."""
+        return [json.loads(line)]
 
     def read_for(self, timeout_s: float) -> list[dict[str, Any]]:
         """The lines that arrive next: returns with the first of them, or empty at the timeout or

@@ -73,10 +73,17 @@ class Meeting:
         host, port = self._store.get("rendezvous").decode().split(" ")
         return host, int(port)
 
+    def names(self, mine: str) -> Sequence[str]:
+        """Which node each rank plays, by rank."""
+        return self._gather("name", mine)
+
     def addresses(self, mine: str) -> Sequence[str]:
         """Under which address each rank is reached, by rank."""
-        self._store.set(f"address/{self._place.rank}", mine)
-        return [self._store.get(f"address/{rank}").decode() for rank in range(self._place.size)]
+        return self._gather("address", mine)
+
+    def _gather(self, what: str, mine: str) -> Sequence[str]:
+        self._store.set(f"{what}/{self._place.rank}", mine)
+        return [self._store.get(f"{what}/{rank}").decode() for rank in range(self._place.size)]
 
     def calibrate(self, measure: Callable[[], float | None]) -> float | None:
         """The host's FLOP/s: its first rank measures while the others keep still."""

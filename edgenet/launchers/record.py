@@ -61,7 +61,7 @@ class Record:
         shaping: Shaping,
         launcher: str,
     ) -> None:
-        self._run = run
+        self._run, self.launcher = run, launcher
         self._start = time.monotonic()
         self._value: dict[str, Any] = {
             "topology": topology.name,

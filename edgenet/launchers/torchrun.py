@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -19,6 +19,9 @@ and where each rank has its own although they share a host (containers)."""
 
 LAUNCHER = "EDGENET_LAUNCHER"
 """Environment variable: what started the rank with torchrun's variables, if not torchrun."""
+
+DEPLOY = "deploy"
+"""The launcher that starts a torchrun on each of several boards."""
 
 COMPOSE = "compose"
 """The launcher that starts each rank in a container."""
@@ -111,6 +114,23 @@ def check_size(where: Place, seats: int, file: str) -> None:
         )
 
 
+def check_names(names: Sequence[str], seats: Sequence[str]) -> None:
+    """Raises InputError unless the ranks play each of the seats once.
+
+    Args:
+        names: the node of each rank.
+        seats: the nodes that have a role.
+    """
+    for name in names:
+        if name not in seats:
+            raise InputError(
+                f"--nodes names '{name}', which has no role; nodes are {', '.join(seats)}"
+            )
+    missing = [seat for seat in seats if seat not in names]
+    if missing:
+        raise InputError(f"no host plays {', '.join(missing)}; name each node on one host, once")
+
+
 def join_key(environment: Mapping[str, str], where: Place) -> tuple[bytes, str | None]:
     """The run's join key, and a warning if anybody could have guessed it."""
     secret = environment.get(KEY)
@@ -131,7 +151,7 @@ def address(environment: Mapping[str, str], where: Place) -> str:
             that it does not know.
     """
     if environment.get(ADDRESS):
-        return _numbers(environment[ADDRESS])
+        return numbers(environment[ADDRESS], ADDRESS)
     if where.local_size == where.size:
         return "127.0.0.1"
     family, kind, protocol, _, target = socket.getaddrinfo(*where.master, type=socket.SOCK_DGRAM)[0]
@@ -147,13 +167,21 @@ def address(environment: Mapping[str, str], where: Place) -> str:
     return found
 
 
-def _numbers(name: str) -> str:
-    """The address behind a name, IPv4 where there is one; an address is its own."""
+def numbers(name: str, given: str) -> str:
+    """The address behind a name, IPv4 where there is one; an address is its own.
+
+    Args:
+        name: an address or a host's name.
+        given: where the user wrote it, for the message.
+
+    Raises:
+        InputError: this host does not know the name.
+    """
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise InputError(
-            f"{ADDRESS} is '{name}', which this host cannot resolve ({error.strerror}); set it to "
+            f"{given} is '{name}', which this host cannot resolve ({error.strerror}); set it to "
             "the address by which the others reach this host"
         ) from None
     numbers: list[str] = [str(sockaddr[0]) for *_, sockaddr in found]

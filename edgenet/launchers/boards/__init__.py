@@ -1,0 +1,1 @@
+"""Hosts of the user's own: reached by ssh or by their agent, checked, installed to, started."""

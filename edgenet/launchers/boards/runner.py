@@ -1,0 +1,245 @@
+"""On a board: torchrun for its nodes, from an order to the files that they leave.
+
+    python -m edgenet.launchers.boards.runner        (ssh starts it; the order comes on its input)
+
+It ends its nodes when it is told to, when nobody speaks to it any more, when the deployment's end
+of the line is gone, and by the kernel when it is itself killed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from edgenet.launchers import torchrun
+from edgenet.launchers.boards.wires import BEAT_S, SILENCE_S, PipeLines, Wire
+from edgenet.launchers.children import die_with_parent
+from edgenet.launchers.policy import Limits
+from edgenet.launchers.supervisor import StopSignals
+
+FOLDER = Path.home() / ".edgenet" / "runs"
+"""A folder for each run that is under way here."""
+PIECE_BYTES = 48 << 10
+_LINE = 2000
+_TICK_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a board is to run."""
+
+    topology: str
+    """Its resolved text."""
+    code: tuple[str, str] | None = None
+    """Name and text of the file of a scheme of the user's own."""
+    nodes: tuple[str, ...]
+    """Those that this board carries."""
+    host: int
+    """Which of the boards it is; the first serves torchrun's store."""
+    hosts: int
+    """How many there are."""
+    master: tuple[str, int]
+    """Address and port of that store."""
+    address: str
+    """Under which the others reach this board."""
+    key: str
+    """The run's join key (EDGENET_KEY)."""
+    data: str = ""
+    """The folder of its datasets."""
+    restarts: int = 0
+    """How often torchrun may start all nodes anew after a failure."""
+
+    def command(self) -> list[str]:
+        """torchrun, and what it is to start."""
+        host, port = self.master
+        meeting = ["--node-rank", str(self.host), "--master-addr", host, "--master-port", str(port)]
+        if self.restarts:  # only this backend brings all hosts to start again together
+            meeting = ["--max-restarts", str(self.restarts), "--rdzv-backend", "c10d"]
+            meeting += ["--rdzv-endpoint", f"{host}:{port}", "--rdzv-id", "edgenet"]
+            meeting += ["--rdzv-conf", f"is_host={int(self.host == 0)},join_timeout=120"]
+            meeting += ["--local-addr", self.address]
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", str(self.hosts)),
+            *("--nproc-per-node", str(len(self.nodes)), *meeting),
+            *("-m", "edgenet.worker", "topology.yaml", "--out", "out"),
+            *("--nodes", ",".join(self.nodes)),
+        ]
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """What the nodes find in their environment; the key is nowhere else."""
+        own = {
+            torchrun.KEY: self.key,
+            torchrun.ADDRESS: self.address,
+            torchrun.LAUNCHER: torchrun.DEPLOY,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(folder),  # torchrun leaves its logs there
+        }
+        return {**os.environ, **own, **({"EDGENET_DATA": self.data} if self.data else {})}
+
+
+def order_of(fields: dict[str, Any]) -> Order:
+    """The order in a line. Raises ValueError where the line is none."""
+    try:
+        code = fields["code"]
+        return Order(
+            **{
+                **{key: value for key, value in fields.items() if key != "do"},
+                "code": None if code is None else (os.path.basename(code[0]), str(code[1])),
+                "nodes": tuple(map(str, fields["nodes"])),
+                "master": (str(fields["master"][0]), int(fields["master"][1])),
+            }
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"the order lacks or has too much of something ({error})") from None
+
+
+def carry_out(wire: Wire, order: Order, stop: StopSignals, limit_s: float | None = None) -> None:
+    """Run an order to its end, and send back what it left.
+
+    Args:
+        wire: to the deployment.
+        order: what to run.
+        stop: a signal that it counts ends the nodes.
+        limit_s: after which they are ended, too; None: they have all the time they want.
+    """
+    with _folder() as folder:
+        (folder / "topology.yaml").write_text(order.topology, encoding="utf-8")
+        if order.code is not None:
+            (folder / order.code[0]).write_text(order.code[1], encoding="utf-8")
+        process = subprocess.Popen(
+            order.command(),
+            cwd=folder,
+            env=order.environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+        )
+        reader = threading.Thread(target=_pass_on, args=(process, wire), daemon=True)
+        reader.start()
+        try:
+            _watch(process, wire, stop, limit_s, rest=not order.restarts)
+        finally:
+            _end(process, 0.0)
+            reader.join(5.0)
+        wire.send(**{"is": "ended", "code": process.returncode})
+        _hand_over(wire, folder / "out")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for the run; those that killed runs have left are removed. A run holds a lock."""
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in FOLDER.iterdir():
+        with contextlib.suppress(OSError), (old / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=FOLDER))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pass_on(process: subprocess.Popen[bytes], wire: Wire) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        wire.send(**{"is": "log", "text": line.decode(errors="replace").rstrip()[:_LINE]})
+
+
+def _watch(
+    process: subprocess.Popen[bytes],
+    wire: Wire,
+    stop: StopSignals,
+    limit_s: float | None,
+    *,
+    rest: bool,
+) -> None:
+    """Until torchrun has ended, by itself or because it had to."""
+    begun = heard = worked = told = time.monotonic()
+    limits, started = Limits(), False
+    while process.poll() is None:
+        lines = wire.read_for(_TICK_S)
+        now = time.monotonic()
+        heard = now if lines else heard
+        if psutil.Process(process.pid).children():
+            started, worked = True, now
+        if now - told > BEAT_S:
+            told = now
+            wire.send(**{"is": "beat"})
+        orders = [line for line in lines if line.get("do") == "stop"]
+        if orders:
+            return _end(process, float(orders[0].get("grace_s", limits.term_s)))
+        late = limit_s is not None and now - begun > limit_s
+        if late:
+            wire.send(**{"is": "log", "text": f"stopped: the limit here is {limit_s:.0f} s"})
+        if wire.ended or stop.count or late or now - heard > SILENCE_S:
+            return _end(process, limits.term_s)
+        # Its nodes have ended, and it waits minutes for a torchrun elsewhere that is no more.
+        if rest and started and now - worked > limits.rest_s:
+            return _end(process, limits.term_s)
+
+
+def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End torchrun and its nodes: SIGTERM, and SIGKILL after the grace."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        nodes = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()  # which it passes on
+        _, alive = psutil.wait_procs(nodes, timeout=grace_s)
+        for node in alive:
+            node.kill()
+        try:
+            process.wait(max(grace_s, 1.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        psutil.wait_procs(alive, timeout=1.0)
+    process.wait()
+
+
+def _hand_over(wire: Wire, out: Path) -> None:
+    """Send every file of the run's folder."""
+    runs = sorted(out.glob("*"), key=lambda path: path.stat().st_mtime)[-1:]  # after a restart two
+    for path in sorted(each for run in runs for each in run.rglob("*") if each.is_file()):
+        name = path.relative_to(runs[0]).as_posix()
+        with path.open("rb") as file:
+            while True:
+                piece = file.read(PIECE_BYTES)
+                data = base64.b64encode(piece).decode()
+                wire.send(**{"is": "file", "path": name, "data": data})
+                if len(piece) < PIECE_BYTES:
+                    break
+    wire.send(**{"is": "gathered"})
+
+
+def main() -> int:
+    """Take one order from the input and carry it out."""
+    wire = PipeLines(sys.stdin.buffer, sys.stdout.buffer)
+    with StopSignals() as stop:
+        lines = wire.read_for(SILENCE_S)
+        if not lines:
+            return 1
+        carry_out(wire, order_of(lines[0]), stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""A conversation with a board: JSON lines over whatever reaches it.
+
+Deployment, over the pipes of ssh or the socket of an agent:
+
+| from | line | meaning |
+| --- | --- | --- |
+| deployment | `do: run, ...` | start these nodes (`runner.Order` has the fields) |
+| deployment | `do: beat` | it is still there; every `BEAT_S` |
+| deployment | `do: stop, grace_s` | SIGTERM to the nodes, SIGKILL after the grace |
+| board | `is: refused, text` | it will not, and why; it ends |
+| board | `is: log, text` | a line that torchrun or a node printed |
+| board | `is: beat` | it is still there; every `BEAT_S` |
+| board | `is: ended, code` | torchrun ended |
+| board | `is: file, path, data` | a piece of a file of the run, base64 |
+| board | `is: gathered` | that was all; it ends |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import IO, Any, Protocol
+
+from edgenet.launchers.lines import LineReader, write_line
+
+BEAT_S = 5.0
+SILENCE_S = 30.0
+"""A board that has not heard its deployment for so long stops its nodes."""
+
+
+class Wire(Protocol):
+    """Either end of a conversation."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will come any more."""
+
+    def send(self, **fields: Any) -> None:
+        """Say one line; any thread may. Where nobody listens any more it is dropped: the end shows
+        in `ended`."""
+
+    def read_for(self, timeout_s: float) -> list[dict[str, Any]]:
+        """The lines that arrive next; empty at the timeout or the end."""
+
+
+class PipeLines(LineReader):
+    """A `Wire` over two pipes. Lines that are no JSON object (a greeting of the board's shell) are
+    passed over.
+
+    Args:
+        reading: the pipe to read from.
+        writing: the one to write to. Both stay owned by the caller.
+    """
+
+    def __init__(self, reading: IO[bytes], writing: IO[bytes]) -> None:
+        super().__init__(reading.fileno())
+        self._writing, self._lock = writing.fileno(), threading.Lock()
+
+    def send(self, **fields: Any) -> None:
+        """As in `Wire`."""
+        with self._lock, contextlib.suppress(OSError):
+            write_line(self._writing, **fields)
+
+    def decode(self, line: bytes) -> list[dict[str, Any]]:
+        """The object in a line; none in a foreign one."""
+        try:
+            found = json.loads(line)
+        except ValueError:
+            return []
+        return [found] if isinstance(found, dict) else []

@@ -1,0 +1,125 @@
+"""`edgenet deploy` onto boards that are network namespaces with a real sshd each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from facilities import needs
+from small_runs import assert_same, topology
+from small_runs import run as run_here
+from ssh_boards import Boards, ended, interrupt, wait_for
+
+from edgenet.topology import dump
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.processes,
+    pytest.mark.timeout(200),
+    needs("root", "network namespaces", "sshd"),
+]
+
+SPEC = topology("fedavg", learners=2)
+ENDLESS = topology("fedavg", learners=2, rounds=100000)
+CARRIED = {"b0": ("learner0",), "b1": ("learner1", "server")}
+"""The server is on no first board and no first rank."""
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
+    with Boards(tmp_path_factory.mktemp("boards"), len(CARRIED)) as found:
+        yield found
+
+
+@pytest.fixture
+def hosts(boards: Boards, tmp_path: Path) -> Path:
+    return boards.hosts(
+        tmp_path / "hosts.yaml", **{name: {"nodes": list(nodes)} for name, nodes in CARRIED.items()}
+    )
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def left(boards: Boards) -> list[str]:
+    """What runs or lies on the boards that a run should have taken with it."""
+    runs = [str(path) for name in CARRIED for path in boards.home(name).glob(".edgenet/runs/*")]
+    return runs + [str(each) for name in boards.daemons for each in boards.processes(name)]
+
+
+def test_a_bad_board_is_named_and_nothing_is_installed(boards: Boards, tmp_path: Path) -> None:
+    file = written(tmp_path, dump(SPEC))
+    bad = {name: {"nodes": list(nodes)} for name, nodes in CARRIED.items()}
+    bad["b1"]["python"] = "/opt/none/python"
+    code, said = ended(boards.deploy(file, "--hosts", boards.hosts(tmp_path / "h.yaml", **bad)))
+    assert code == 2
+    assert "board 'b1' has no /opt/none/python; name its interpreter as `python:`" in said
+    assert "board 'b0'" not in said
+    assert [boards.environments(name) for name in CARRIED] == [[], []]
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_boards_give_the_weights_of_one_host(boards: Boards, hosts: Path, tmp_path: Path) -> None:
+    file, out = written(tmp_path, dump(SPEC)), tmp_path / "out"
+    code, said = ended(boards.deploy(file, "--hosts", hosts, "--out", out))
+    assert code == 0, said
+    assert "installed on b1, b0" in said
+    (run,) = out.iterdir()
+    here = run_here(SPEC, tmp_path / "here").state
+    assert_same(here, torch.load(run / "model.pt", weights_only=True), exact=True)
+    show = [sys.executable, "-m", "edgenet", "show", str(run), "--format", "json"]
+    shown = json.loads(subprocess.run(show, capture_output=True, check=True, timeout=60).stdout)
+    assert shown["outcome"] == "done"
+    assert {name: node["status"] for name, node in shown["nodes"].items()} == dict.fromkeys(
+        ("server", "learner0", "learner1"), "done"
+    )
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert told["launcher"] == "deploy"
+    assert {name: tuple(each["nodes"]) for name, each in told["boards"].items()} == CARRIED
+    assert left(boards) == []
+    assert [len(boards.environments(name)) for name in CARRIED] == [1, 1]
+
+
+def begin(boards: Boards, hosts: Path, folder: Path) -> subprocess.Popen[str]:
+    """A run without an end, whose first round is over on every board."""
+    process = boards.deploy(
+        written(folder, dump(ENDLESS)), "--hosts", hosts, "--out", folder / "out"
+    )
+    journals = ".edgenet/runs/*/out/*/nodes/*/events.jsonl"
+
+    def trains(name: str, nodes: tuple[str, ...]) -> bool:
+        assert process.poll() is None, process.communicate()
+        found = [path for path in boards.home(name).glob(journals) if path.parent.name in nodes]
+        return len(found) == len(nodes) and all('"r":2' in path.read_text() for path in found)
+
+    for name, nodes in CARRIED.items():
+        wait_for(lambda name=name, nodes=nodes: trains(name, nodes), f"training on {name}")
+    return process
+
+
+def test_ctrl_c_ends_all_boards(boards: Boards, hosts: Path, tmp_path: Path) -> None:
+    process = begin(boards, hosts, tmp_path)
+    interrupt(process)
+    code, said = ended(process)
+    assert code == 130, said
+    assert "installed already" in said
+    (run,) = (tmp_path / "out").iterdir()
+    assert sorted(path.name for path in run.glob("nodes/*")) == sorted(sum(CARRIED.values(), ()))
+    assert left(boards) == []
+
+
+def test_a_board_that_is_gone_ends_the_run(boards: Boards, hosts: Path, tmp_path: Path) -> None:
+    process = begin(boards, hosts, tmp_path)
+    boards.unplug("b1")
+    code, said = ended(process)
+    assert code == 3, said
+    assert "board 'b1' was lost with learner1, server" in said
+    assert [each for each in left(boards) if "/b1/" not in each] == []
