@@ -19,18 +19,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from edgenet.links.endpoint import Endpoint, Wiring
+from edgenet.links.endpoint import Endpoint
 from edgenet.links.handshake import Identity
 from edgenet.links.heartbeat import Heartbeat
 from edgenet.links.link import WireLink
 from edgenet.links.listener import listen
 from edgenet.links.rendezvous import Rendezvous, RendezvousServer
 from edgenet.links.shared import Shared
+from edgenet.links.wiring import Wiring
 from edgenet.topology.spec import Channel
 
 GLOO: Any = dist
 FRAME_BYTES, DEPTH, IN_FLIGHT = 1024 * 1024, 8, 3
 FOREVER = timedelta(hours=1)
+_KEY = b"benchmark"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ def join(plan: Plan, name: str, peer: str) -> tuple[Endpoint, WireLink]:
     """This process's end of the link; the sender accepts."""
     channel = Channel(**plan.channel) if plan.channel else Channel()
     node = Endpoint(
-        Identity(node=name, key=b"benchmark", digest=bytes(32)),
-        Rendezvous(*plan.store),
+        Identity(node=name, key=_KEY, digest=bytes(32)),
+        Rendezvous(*plan.store, _KEY),
         Shared(heartbeat=Heartbeat()),
         Wiring(peers=frozenset({peer}), channel=lambda source, target: channel, paced=plan.paced),
         address=plan.address,
@@ -68,7 +70,7 @@ def join(plan: Plan, name: str, peer: str) -> tuple[Endpoint, WireLink]:
 
 def send(plan: Plan) -> dict[str, Any]:
     """Streams, then pings. Both ends read the same clock: they share a kernel."""
-    with RendezvousServer(listen(*plan.store)):
+    with RendezvousServer(_KEY, listen(*plan.store)):
         node, link = join(plan, "sender", "receiver")
         data = torch.ones(plan.nbytes, dtype=torch.uint8)
         took_s = []

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed
-from common import Figures, arguments, run_edgenet, say, star
+from common import Figures, arguments, exchange, run_edgenet, say, star
 
 from edgenet.models.layers import build
 
@@ -32,21 +32,12 @@ GLOO: Any = torch.distributed
 """Torch has no type stubs for what is used of it here."""
 PATIENCE = datetime.timedelta(seconds=120)
 
-TRAIN = """\
-  scheme: fedavg
-  model: leaf-cnn
-  data: {{name: digits}}
-  rounds: {rounds}
-  local_epochs: 0
-  evaluate: 0
-"""
-
 
 def main() -> None:
     """Measure both, one after the other, and say the ratio."""
     given = arguments(__doc__)
     rounds = WARM_UP + (6 if given.quick else 60 if given.full else 20)
-    run = run_edgenet(star("overhead", LEARNERS, TRAIN.format(rounds=rounds)))
+    run = run_edgenet(star("overhead", LEARNERS, exchange(rounds)))
     took_s = [float(each["wall_s"]) for each in run.rounds[WARM_UP:]]
     model_bytes = parameter_bytes()
     raw_s = raw_exchange(model_bytes, rounds)[WARM_UP:]

@@ -61,14 +61,14 @@ def execute(options: argparse.Namespace) -> int:
         _say(f"shaping: {back_end.used} ({back_end.why})")
     serve = place.rank == 0 and not place.store_stands
     with open_store(*place.master, place.prefix, serve=serve) as store:
-        meeting = Meeting(store, place)
+        meeting = Meeting(store, place, key)
         names = _names(options.nodes, meeting, plan, place)
         name = names[place.rank]
         run = meeting.run_dir(options.out, plan.topology.name)
         if place.apart and back_end.used == "netem":
             _shape(meeting, plan, plan.seat(name), address)
         probe = probing.order(plan.topology, back_end.used)
-        with _rendezvous(meeting, place, address) as (host, port):
+        with _rendezvous(meeting, place, address, key) as (host, port):
             assignment = Assignment(
                 plan=plan,
                 name=name,
@@ -124,12 +124,14 @@ def _key(place: torchrun.Place) -> bytes:
 
 
 @contextmanager
-def _rendezvous(meeting: Meeting, place: torchrun.Place, address: str) -> Iterator[tuple[str, int]]:
+def _rendezvous(
+    meeting: Meeting, place: torchrun.Place, address: str, key: bytes
+) -> Iterator[tuple[str, int]]:
     """Where nodes find each other: served by rank 0 while it lives."""
     if place.rank != 0:
         yield meeting.rendezvous(None)
         return
-    with RendezvousServer(listen(address)) as server:
+    with RendezvousServer(key, listen(address)) as server:
         yield meeting.rendezvous(server.address)
 
 

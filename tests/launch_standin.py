@@ -63,7 +63,7 @@ def warm_up(plan: SimpleNamespace) -> float | None:
     return 1e9
 
 
-def rendezvous(listener: socket.socket) -> contextlib.AbstractContextManager[None]:
+def rendezvous(listener: socket.socket, key: bytes) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgenet.links.endpoint import Endpoint, Wiring
+from edgenet.links.endpoint import Endpoint
 from edgenet.links.handshake import Identity
 from edgenet.links.heartbeat import Heartbeat
 from edgenet.links.link import WireLink
 from edgenet.links.memory import link_pair
 from edgenet.links.rendezvous import Rendezvous, RendezvousServer
 from edgenet.links.shared import Limits, Shared
+from edgenet.links.wiring import Wiring
 from edgenet.meters.journal import Journal
 from edgenet.topology.spec import Channel
 
@@ -92,7 +93,7 @@ def gloo(setting: Setting) -> Iterator[Ends]:
     """Over gloo and the loopback."""
     shared = _shared(setting)
     channel = setting.channel or Channel()
-    with RendezvousServer() as server, contextlib.ExitStack() as stack:
+    with RendezvousServer(KEY) as server, contextlib.ExitStack() as stack:
         ends = {}
         for name, peer, each in (("left", "right", shared[0]), ("right", "left", shared[1])):
             wiring = Wiring(
@@ -126,7 +127,7 @@ def endpoint(
     peers = frozenset({"left", "right", "hub", *(f"p{i}" for i in range(100))} - {name})
     return Endpoint(
         Identity(node=name, key=key, digest=digest),
-        Rendezvous(*server.address),
+        Rendezvous(*server.address, KEY),
         shared or Shared(),
         wiring or Wiring(peers=peers),
     )

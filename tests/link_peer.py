@@ -18,12 +18,13 @@ import sys
 import torch
 
 from edgenet.errors import PeerLost
-from edgenet.links.endpoint import Endpoint, Wiring
+from edgenet.links.endpoint import Endpoint
 from edgenet.links.handshake import Identity
 from edgenet.links.heartbeat import Heartbeat
 from edgenet.links.link import WireLink
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
+from edgenet.links.wiring import Wiring
 
 BEATS = (0.2, 2.0)
 KEY, DIGEST = b"another process", bytes(range(32))
@@ -33,7 +34,7 @@ def endpoint(port: int, name: str) -> Endpoint:
     """A node of this process."""
     return Endpoint(
         Identity(node=name, key=KEY, digest=DIGEST),
-        Rendezvous("127.0.0.1", port),
+        Rendezvous("127.0.0.1", port, KEY),
         Shared(heartbeat=Heartbeat(*BEATS)),
         Wiring(peers=frozenset({"hub", "p0", "p1", "p2"} - {name})),
     )

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgenet.errors import InputError
+from edgenet.errors import InputError, NodeError
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.torchrun import Place, address, check_size, join_key, place
 
+KEY = b"a key for tests"
 ENVIRONMENT = {
     "RANK": "3",
     "WORLD_SIZE": "4",
@@ -132,7 +133,7 @@ def test_all_ranks_take_the_folder_that_rank_0_made(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(
             pool.map(
-                lambda pair: Meeting(store, pair[0]).run_dir(pair[1], "net").path,
+                lambda pair: Meeting(store, pair[0], KEY).run_dir(pair[1], "net").path,
                 zip(ranks(hosts=2, each=2), bases, strict=True),
             )
         )
@@ -146,12 +147,12 @@ def test_a_folder_that_cannot_be_made_ends_every_rank(tmp_path: Path) -> None:
     store = FakeStore()
     for where in ranks(hosts=1, each=3):
         with pytest.raises(InputError):
-            Meeting(store, where).run_dir(tmp_path / "file", "net")
+            Meeting(store, where, KEY).run_dir(tmp_path / "file", "net")
 
 
 def test_rank_0_tells_where_nodes_find_each_other() -> None:
     store = FakeStore()
-    first, second = (Meeting(store, where) for where in ranks(hosts=1, each=2))
+    first, second = (Meeting(store, where, KEY) for where in ranks(hosts=1, each=2))
     assert first.rendezvous(("10.0.0.1", 4711)) == ("10.0.0.1", 4711)
     assert second.rendezvous(None) == ("10.0.0.1", 4711)
 
@@ -176,7 +177,7 @@ def test_only_the_first_rank_of_a_host_measures_and_the_others_wait(tmp_path: Pa
 
     with ThreadPoolExecutor(4) as pool:
         flops = pool.map(
-            lambda where: Meeting(store, where).calibrate(lambda: measure(where)),
+            lambda where: Meeting(store, where, KEY).calibrate(lambda: measure(where)),
             ranks(hosts=2, each=2),
         )
         assert list(flops) == [1e9, 1e9, 1e9 + 1, 1e9 + 1]
@@ -187,16 +188,42 @@ def test_a_host_that_needs_no_calibration_says_none() -> None:
     store = FakeStore()
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(
-            lambda where: Meeting(store, where).calibrate(lambda: None), ranks(hosts=1, each=2)
+            lambda where: Meeting(store, where, KEY).calibrate(lambda: None), ranks(hosts=1, each=2)
         )
         assert list(found) == [None, None]
 
 
 def test_ends_are_collected_as_far_as_they_come() -> None:
     store = FakeStore()
-    first, second, third = (Meeting(store, where) for where in ranks(hosts=1, each=3))
+    first, second, third = (Meeting(store, where, KEY) for where in ranks(hosts=1, each=3))
     first.leave(0)
     third.leave(3)
     assert first.ends(timeout_s=0.1) == [0, None, 3]
     second.leave(0)
     assert first.ends(timeout_s=10.0) == [0, 0, 3]
+
+
+def test_what_strangers_put_into_the_store_is_not_believed(tmp_path: Path) -> None:
+    store = FakeStore()
+    first, second = (Meeting(store, where, KEY) for where in ranks(hosts=1, each=2))
+    first.rendezvous(("10.0.0.1", 4000))
+    proven = store.get("rendezvous").decode()
+    Meeting(store, ranks(hosts=1, each=2)[0], b"another").rendezvous(("10.6.6.6", 1))
+    for forged in (store.get("rendezvous").decode(), "10.6.6.6 1", proven.replace("10", "66")):
+        store.set("rendezvous", forged)
+        with pytest.raises(NodeError, match=r"'rendezvous' was not written .*same EDGENET_KEY"):
+            second.rendezvous(None)
+    store.set("run", proven)  # true words, but under another name
+    with pytest.raises(NodeError, match="holds as 'run'"):
+        second.run_dir(tmp_path, "net")
+    store.set("rendezvous", proven)
+    assert second.rendezvous(None) == ("10.0.0.1", 4000)
+
+
+def test_a_forged_end_counts_as_none() -> None:
+    store = FakeStore()
+    first, second = (Meeting(store, where, KEY) for where in ranks(hosts=1, each=2))
+    first.leave(0)
+    second.leave(0)
+    store.set("end/1", "0 forged")
+    assert first.ends(5.0) == [0, None]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from link_peer import endpoint
+from link_peer import KEY, endpoint
 
 from edgenet.errors import PeerLost, PeerSilent
 from edgenet.links.endpoint import Endpoint
@@ -28,7 +28,7 @@ Start = Callable[[str, str], subprocess.Popen[bytes]]
 def hub() -> Iterator[tuple[Endpoint, Start]]:
     """A hub, and a way to start peers of it."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(RendezvousServer())
+        server = stack.enter_context(RendezvousServer(KEY))
         node = endpoint(server.address[1], "hub")
         started: list[subprocess.Popen[bytes]] = []
 

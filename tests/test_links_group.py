@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from link_pairs import endpoint
+from link_pairs import KEY, endpoint
 
 from edgenet.errors import LinkTimeout, QuorumLost
 from edgenet.links.group import Group, least_members
@@ -222,7 +222,7 @@ def test_newcomers_are_taken_in_at_their_place(star: Stars) -> None:
 
 
 def test_late_joiners_come_in_over_gloo() -> None:
-    with RendezvousServer() as server:
+    with RendezvousServer(KEY) as server:
         hub, p0, p1 = (endpoint(server, name) for name in ("hub", "p0", "p1"))
         far = {"p0": p0.dial("hub", timeout_s=5)}
         found = hub.connect(accept=["p0", "p1"], timeout_s=0.3)

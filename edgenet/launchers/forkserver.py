@@ -114,7 +114,7 @@ class ForkServer:
             except OSError as error:
                 self._report("refused", code=NODE_FAILED, text=_no_room(self._children, error))
                 self._stop(_GRACE_S)
-            with self._machinery.rendezvous(listener):
+            with self._machinery.rendezvous(listener, job.key):
                 self._supervise(wakeup[0])
         self._report("empty")
 

@@ -51,9 +51,9 @@ def facts(plan: Plan) -> dict[str, Any]:
     return {"parameters": plan.parameters, "notes": list(plan.notes)}
 
 
-def rendezvous(listener: socket.socket) -> AbstractContextManager[object]:
+def rendezvous(listener: socket.socket, key: bytes) -> AbstractContextManager[object]:
     """Serve the table where nodes find each other, on a socket that listens already."""
-    return RendezvousServer(listener)
+    return RendezvousServer(key, listener)
 
 
 def run_node(plan: Plan, name: str, job: Job) -> int:

@@ -8,11 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
 
 from edgenet.errors import JoinRefused, LinkError, LinkTimeout, PeerLost
-from edgenet.links.gloo import GlooWire, device
+from edgenet.links import adopt
+from edgenet.links.cable import MAGIC as CABLE
+from edgenet.links.cable import Cable, Cables, open_cable
+from edgenet.links.gloo import device
+from edgenet.links.gloo_wire import GlooWire
 from edgenet.links.handshake import (
+    GREETING_BYTES,
     HANDSHAKE_BYTES,
     Conversation,
     Identity,
@@ -21,42 +26,25 @@ from edgenet.links.handshake import (
     Verdict,
 )
 from edgenet.links.link import WireLink
-from edgenet.links.listener import Listener, listen
+from edgenet.links.listener import Bounds, Listener, listen
 from edgenet.links.meter import Count
 from edgenet.links.protocol import Kind
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
-from edgenet.links.sizes import ring
+from edgenet.links.sizes import Ring, ring
 from edgenet.links.wire import WireClosed
-from edgenet.shaping.paced import Course, Pacer
+from edgenet.links.wiring import Wiring
+from edgenet.shaping.paced import Pacer
 from edgenet.topology.spec import Channel
 
 _HANDSHAKE_S = 10.0
 """How long a caller may take from connecting to a standing link."""
 _RETRY_S = 0.1
 _SIDE_BY_SIDE = 32
+_STRANGERS, _BURST = 64, 1024
+"""Callers of whom nothing is proven: at one time, and as fast as they come."""
 _MOST_REFUSALS = 1000
 """Strangers choose their names: what is remembered of them must have an end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wiring:
-    """What a node's links run over."""
-
-    peers: frozenset[str]
-    """Names of the nodes that may be linked; a caller of another name is refused."""
-    channel: Callable[[str, str], Channel] = lambda source, target: Channel()
-    """What the network does to one direction between two nodes: (source, target)."""
-    paced: bool = False
-    """The links themselves hold back what they send, as the channels would."""
-    ring_bytes: int = 64 * 1024 * 1024
-    """Receive buffers of all links of this node together."""
-    seed: int = 0
-    """For jitter and loss under pacing."""
-    course: Callable[[str, str], Course] | None = None
-    """What it does over time, where that is not always the same."""
-    started: Callable[[], float | None] = lambda: None
-    """When (time.monotonic) the courses began; None before."""
 
 
 class Endpoint:
@@ -91,7 +79,15 @@ class Endpoint:
         self._arrived: dict[str, WireLink] = {}
         self._refused: dict[str, JoinRefused] = {}
         self._closed = False
-        self._listener = Listener(listen(address), self._welcome, _SIDE_BY_SIDE)
+        self._cables = Cables()
+        peers = len(wiring.peers)
+        bounds = Bounds(
+            first_bytes=GREETING_BYTES,
+            silent=_STRANGERS + peers,
+            talking=_STRANGERS + 2 * peers,
+            burst=_BURST + 8 * peers,
+        )
+        self._listener = Listener(listen(address), self._welcome, bounds)
         # A thread inside gloo must not come back into an interpreter that is going down.
         atexit.register(self.abandon)
         rendezvous.publish(identity.node, self._listener.address)
@@ -185,17 +181,23 @@ class Endpoint:
         try:
             until = min(deadline, time.monotonic() + _HANDSHAKE_S)
             session = Conversation(sock, self._identity, peer, until).run()
-            return self._join(sock, session, 1, until)
+            buffers = self._ring(peer)
+            cable = None
+            if adopt.POSSIBLE:
+                cable = open_cable(address, session, buffers.frame_bytes, until)
+            return self._join(sock, session, 1, buffers, until, cable)
         except BaseException:
             sock.close()
             raise
 
-    def _welcome(self, caller: socket.socket) -> None:
+    def _welcome(self, caller: socket.socket, proven: Callable[[], None]) -> None:
         """Serve one caller, on its own thread."""
         deadline = time.monotonic() + _HANDSHAKE_S
+        if caller.recv(len(CABLE), socket.MSG_PEEK) == CABLE:
+            self._cables.arrive(caller, deadline, proven)
+            return
         try:
-            session = Conversation(caller, self._identity, None, deadline).run(self._admits)
-            link = self._join(caller, session, 0, deadline)
+            session, link = self._answer(caller, deadline, proven)
         except (PeerLost, LinkTimeout, Taken, WireClosed):
             caller.close()  # hung up or dawdled before it was anybody: it may call again
         except JoinRefused as error:
@@ -205,6 +207,23 @@ class Endpoint:
             with self._changed:
                 self._arrived[session.peer] = link
                 self._changed.notify_all()
+
+    def _answer(
+        self, caller: socket.socket, deadline: float, proven: Callable[[], None]
+    ) -> tuple[Session, WireLink]:
+        with ExitStack() as stack:
+            awaited: list[Callable[[float], Cable]] = []
+
+            def expect(session: Session) -> None:
+                proven()
+                frame_bytes = self._ring(session.peer).frame_bytes
+                awaited.append(stack.enter_context(self._cables.expected(session, frame_bytes)))
+
+            talk = Conversation(caller, self._identity, None, deadline)
+            session = talk.run(self._admits, expect)
+            cable = awaited[0](deadline) if adopt.POSSIBLE else None
+            ring_ = self._ring(session.peer)
+            return session, self._join(caller, session, 0, ring_, deadline, cable)
 
     def _note_refusal(self, error: JoinRefused) -> None:
         with self._changed:
@@ -220,11 +239,23 @@ class Endpoint:
             before = self._links.get(name)
         return Verdict.TAKEN if before and before.usable else Verdict.WELCOME
 
-    def _join(self, sock: socket.socket, session: Session, rank: int, deadline: float) -> WireLink:
+    def _ring(self, peer: str) -> Ring:
+        wiring = self._wiring
+        arriving = wiring.channel(peer, self._identity.node)
+        return ring(arriving, links=len(wiring.peers), budget_bytes=wiring.ring_bytes)
+
+    def _join(
+        self,
+        sock: socket.socket,
+        session: Session,
+        rank: int,
+        buffers: Ring,
+        deadline: float,
+        cable: Cable | None,
+    ) -> WireLink:
         node, peer, wiring = self._identity.node, session.peer, self._wiring
-        arriving, leaving = wiring.channel(peer, node), wiring.channel(node, peer)
-        buffers = ring(arriving, links=len(wiring.peers), budget_bytes=wiring.ring_bytes)
-        wire = GlooWire(sock, session, rank, buffers, self._device, deadline)
+        leaving = wiring.channel(node, peer)
+        wire = GlooWire(sock, session, rank, buffers, self._device, deadline, cable)
         self._count(peer, HANDSHAKE_BYTES + wire.setup_bytes)
         pace = self._pacer(peer, leaving) if wiring.paced else None
         link = WireLink(node, peer, wire, self._shared, pace=pace)

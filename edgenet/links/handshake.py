@@ -125,11 +125,16 @@ class Conversation:
     ) -> None:
         self._sock, self._mine, self._peer, self._deadline = sock, mine, peer, deadline
 
-    def run(self, admits: Callable[[str], Verdict] = lambda _: Verdict.WELCOME) -> Session:
+    def run(
+        self,
+        admits: Callable[[str], Verdict] = lambda _: Verdict.WELCOME,
+        proven: Callable[[Session], None] = lambda _: None,
+    ) -> Session:
         """Prove and demand proof.
 
         Args:
             admits: an acceptor's opinion of a name whose proof was right.
+            proven: called as soon as the other end is welcome here, and before it knows.
 
         Raises:
             JoinRefused: either end refuses the other; the text says why.
@@ -142,12 +147,15 @@ class Conversation:
         first, second = (greeting, theirs.raw) if self._peer else (theirs.raw, greeting)
         roles = (b"dialer", b"acceptor") if self._peer else (b"acceptor", b"dialer")
         proof = self._exchange(self._proof(roles[0], first, second), PROOF_BYTES)
-        proven = hmac.compare_digest(proof, self._proof(roles[1], first, second))
-        verdict = self._judge(theirs, proven, admits)
+        right = hmac.compare_digest(proof, self._proof(roles[1], first, second))
+        verdict = self._judge(theirs, right, admits)
+        token = hmac.digest(self._mine.key, b"session" + first + second, "sha256")
+        session = Session(theirs.node, token)
+        if verdict is Verdict.WELCOME:
+            proven(session)
         answer = self._exchange(bytes((verdict,)), 1)[0]
         self._conclude(verdict, answer, theirs)
-        token = hmac.digest(self._mine.key, b"session" + first + second, "sha256")
-        return Session(theirs.node, token)
+        return session
 
     def _greet(self) -> bytes:
         return _GREETING.pack(
@@ -162,10 +170,10 @@ class Conversation:
     def _proof(self, role: bytes, first: bytes, second: bytes) -> bytes:
         return hmac.digest(self._mine.key, role + first + second, "sha256")
 
-    def _judge(self, theirs: _Greeting, proven: bool, admits: Callable[[str], Verdict]) -> Verdict:
+    def _judge(self, theirs: _Greeting, right: bool, admits: Callable[[str], Verdict]) -> Verdict:
         if theirs.version != VERSION:
             return Verdict.VERSION
-        if not proven:
+        if not right:
             return Verdict.KEY
         if theirs.digest != self._mine.digest:
             return Verdict.TOPOLOGY

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 from edgenet.channels import Orders, Timeline
 from edgenet.errors import LinkError
-from edgenet.links.endpoint import Endpoint, Wiring
+from edgenet.links.endpoint import Endpoint
 from edgenet.links.group import Group
 from edgenet.links.handshake import Identity
 from edgenet.links.heartbeat import Heartbeat
 from edgenet.links.link import WireLink
 from edgenet.links.rendezvous import Rendezvous
 from edgenet.links.shared import Shared
+from edgenet.links.wiring import Wiring
 from edgenet.meters import Journal
 from edgenet.meters.start import Start
 from edgenet.node.assignment import Assignment
@@ -48,7 +49,7 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
     shared = Shared(journal=journal, heartbeat=heartbeat)
     endpoint = Endpoint(
         Identity(node=seat.name, key=assignment.key, digest=plan.digest),
-        Rendezvous(assignment.store_host, assignment.store_port),
+        Rendezvous(assignment.store_host, assignment.store_port, assignment.key),
         shared,
         Wiring(
             peers=frozenset(name for name, _ in seat.peers),

@@ -77,7 +77,7 @@ class _Probing:
     ) -> None:
         self._name, self._shaping, self._order = assignment.name, assignment.shaping, order
         self._links = links
-        self._board = Rendezvous(assignment.store_host, assignment.store_port)
+        self._board = Rendezvous(assignment.store_host, assignment.store_port, assignment.key)
         self._schedule = schedule_of(assignment, order)
         self._start = time.monotonic()
         self.broken = ""
