@@ -76,7 +76,7 @@ def test_a_run_can_go_on_with_a_later_pass() -> None:
     whole, resumed = batches(), batches()
     passes = [order(whole) for _ in range(3)]
     assert isinstance(resumed, ShareBatches)
-    resumed.passes = 2
+    resumed.restore({"passes": 2})
     assert order(resumed) == passes[2]
 
 

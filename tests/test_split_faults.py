@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -54,8 +55,15 @@ class Rounds:
             self.now = number
             yield number
 
-    def enter(self, number: int) -> None:
+    def enter(self, number: int) -> AbstractContextManager[None]:
         self.now = number
+        return nullcontext()
+
+    def recall(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def remember(self, **values: Any) -> None:
+        pass
 
     def due(self) -> bool:
         return False

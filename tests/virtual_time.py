@@ -11,6 +11,7 @@ import copy
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,8 +191,15 @@ class Count:
             yield number
             self.reports[-1]["took_s"] = self._node.now - start_s
 
-    def enter(self, number: int) -> None:
+    def enter(self, number: int) -> AbstractContextManager[None]:
         """A learner's rounds are counted by the orchestrator."""
+        return nullcontext()
+
+    def recall(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def remember(self, **values: Any) -> None:
+        """Such runs are not resumed."""
 
     def report(self, **figures: Any) -> None:
         figures["state"] = [t.clone() for t in figures["state"]]

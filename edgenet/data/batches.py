@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -46,7 +46,7 @@ class Order:
         self._batch, self._each = batch, each
         self._key = ("batches", seed, share)
         self.passes = 0
-        """Passes begun so far; set it to go on where an earlier run stopped."""
+        """Passes begun so far."""
 
     @property
     def samples(self) -> int:
@@ -64,6 +64,14 @@ class Order:
         self.passes += 1
         order = self.indices[torch.randperm(len(self.indices), generator=random)]
         return iter(torch.split(order, self._batch))
+
+    def checkpoint(self) -> dict[str, int]:
+        """What `restore` needs."""
+        return {"passes": self.passes}
+
+    def restore(self, saved: Mapping[str, int]) -> None:
+        """Go on where `saved` was taken."""
+        self.passes = saved["passes"]
 
     def epoch(self, number: int) -> Iterator[Tensor]:
         """The batches of epoch 1, 2, ..., whatever was gone through before."""
@@ -98,14 +106,13 @@ class ShareBatches:
         self._dataset, self._eye = dataset, eye
         self._order = Order(indices, batch, seed, share)
 
-    @property
-    def passes(self) -> int:
-        """Passes begun so far; set it to go on where an earlier run stopped."""
-        return self._order.passes
+    def checkpoint(self) -> dict[str, int]:
+        """What `restore` needs."""
+        return self._order.checkpoint()
 
-    @passes.setter
-    def passes(self, passes: int) -> None:
-        self._order.passes = passes
+    def restore(self, saved: Mapping[str, int]) -> None:
+        """Go on where `saved` was taken."""
+        self._order.restore(saved)
 
     @property
     def samples(self) -> int:

@@ -176,6 +176,7 @@ def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | Non
         key=bytes.fromhex(order["key"]),
         shaping=order["shaping"],
         probe=order["probe"],
+        resume=order["resume"],
         store_host=listener.getsockname()[0],
         store_port=listener.getsockname()[1],
         host_flops=host_flops,

@@ -26,6 +26,8 @@ class Job:
     """The address of this host under which other nodes reach its links."""
     probe: Mapping[str, Any] | None = None
     """Fields of the `edgenet.node.assignment.ProbeOrder`; None = the links are not measured."""
+    resume: int = 0
+    """The round to go on after (`meters.checkpoints.common_round`); 0: from the start."""
     host_flops: float | None = None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
 

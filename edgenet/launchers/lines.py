@@ -9,7 +9,7 @@ file.
 | server | `is: plan, topology, seats` | it is sound: its resolved text, and one seat a node |
 | server | `is: refused, code, text` | it is not, or the machine cannot: the sentence; it ends |
 | server | `is: ready, host_flops` | warmed up: the nodes can be forked |
-| launcher | `do: start, run_dir, key, shaping, ground, probe` | start every node |
+| launcher | `do: start, run_dir, key, shaping, ground, probe, resume` | start every node |
 | server | `is: started, node, pid` | a node runs |
 | server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
 | launcher | `do: signal, node, number` | send a signal to one node |

@@ -70,5 +70,6 @@ def run_node(plan: Plan, name: str, job: Job) -> int:
             probe=None if job.probe is None else ProbeOrder(**job.probe),
             host_flops=job.host_flops,
             address=job.address,
+            resume=job.resume,
         )
     )

@@ -150,6 +150,7 @@ class Supervisor:
         shaping: str,
         ground: Ground | None = None,
         probe: Mapping[str, Any] | None = None,
+        resume: int = 0,
     ) -> None:
         """Start every node, with a fresh join key. What becomes of them, `watch` tells.
 
@@ -158,6 +159,7 @@ class Supervisor:
             shaping: the back end in use.
             ground: the namespaces that the nodes are to stand in; None: this process's own.
             probe: how the links are measured first; None: not at all.
+            resume: the round that the nodes go on after; 0: from the start.
         """
         key = secrets.token_hex(32)
         self._forked = True
@@ -165,7 +167,7 @@ class Supervisor:
         folder = str(run_dir.resolve())
         self._order(
             "start", run_dir=folder, key=key, shaping=shaping, ground=fields,
-            probe=None if probe is None else dict(probe),
+            probe=None if probe is None else dict(probe), resume=resume,
         )  # fmt: skip
 
     def watch(self, cast: Cast, referee: Referee) -> Iterator[dict[str, Any] | None]:

@@ -88,6 +88,14 @@ class Junction(nn.Module):
             delattr(self, _columns(source))
         self.sources = tuple(s for s in self.sources if s != source)
 
+    def adopt(self, sources: Sequence[str]) -> None:
+        """Give and take columns until just `sources` have some."""
+        for source in set(self.sources) - set(sources):
+            self.remove(source)
+        for source in sources:
+            if source not in self.sources:
+                self.add(source)
+
     def norms(self) -> dict[str, float]:
         """How much each source counts: the Frobenius norm of its columns."""
         if not self._learned:

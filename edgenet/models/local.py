@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edgenet.errors import NodeError
+from edgenet.models.kept import copy_named, named_tensors
 from edgenet.models.optimizers import OPTIMIZERS
 from edgenet.models.optimizers import optimizer as build_optimizer
 from edgenet.topology.spec import Optimizer
@@ -177,6 +178,36 @@ class LocalStage:
             mine.copy_(given)
         self._version += 1
 
+    def checkpoint(self) -> dict[str, Any]:
+        """What `restore` needs: live tensors by name, also the optimizer's, and the steps so far.
+
+        Raises:
+            NodeError: a forward waits for its backward.
+        """
+        self._drained("the stage is saved")
+        named = self._parameters()
+        return {
+            "state": dict(zip(self._names, self._state, strict=True)),
+            "gathered": named_tensors(named, self._optimizer.gathered()),
+            "gradients": {name: p.grad for name, p in named.items() if p.grad is not None},
+            "steps": self._steps,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become the stage that `saved` was taken of.
+
+        Raises:
+            NodeError: that was of another model, or had another optimizer.
+        """
+        copy_named(saved["state"], dict(zip(self._names, self._state, strict=True)))
+        mine = named_tensors(self._parameters(), self._optimizer.gathered())
+        for what, tensors in mine.items():
+            copy_named(saved["gathered"].get(what, {}), tensors)
+        for name, parameter in self._parameters().items():
+            parameter.grad = saved["gradients"].get(name)
+        self._steps = saved["steps"]
+        self._version += 1
+
     def renew(self) -> None:
         """Take note that the layers have gained or lost parameters (a junction's columns); the
         optimizer keeps what it has gathered about the others. No forward may be open.
@@ -184,8 +215,7 @@ class LocalStage:
         Raises:
             NodeError: a forward waits for its backward.
         """
-        if self._open:
-            raise NodeError("the layers changed between a forward and its backward")
+        self._drained("the layers changed")
         self._look()
         self._optimizer.renew(self._trained)
         self._held.clear()
@@ -215,6 +245,14 @@ class LocalStage:
         self._names = tuple(self.layers.state_dict())
         self._state = list(self.layers.state_dict().values())  # detached, but the same memory
         self._trained = [p for p in self.layers.parameters() if p.requires_grad]
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """The trained ones, in the optimizer's order."""
+        return {name: p for name, p in self.layers.named_parameters() if p.requires_grad}
+
+    def _drained(self, what: str) -> None:
+        if self._open:
+            raise NodeError(f"{what} between a forward and its backward")
 
     def _clear(self) -> None:
         for parameter in self._trained:

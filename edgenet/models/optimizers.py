@@ -33,6 +33,9 @@ class Update(Protocol):
     def renew(self, parameters: Sequence[nn.Parameter]) -> None:
         """Go on with these parameters: those that stay keep what was gathered about them."""
 
+    def gathered(self) -> dict[str, list[Tensor]]:
+        """What was gathered (velocity, ...): live, for each parameter in order; empty if none."""
+
 
 def optimizer(parameters: Sequence[nn.Parameter], spec: Optimizer, lr: float) -> Update:
     """The optimizer that `spec` asks for.
@@ -63,6 +66,10 @@ class Sgd:
     def __init__(self, parameters: Sequence[nn.Parameter], spec: Optimizer, lr: float) -> None:
         self._parameters, self._spec, self._lr = list(parameters), spec, lr
         self._velocity = [torch.zeros_like(p) for p in parameters] if spec.momentum else []
+
+    def gathered(self) -> dict[str, list[Tensor]]:
+        """The velocity."""
+        return {"velocity": self._velocity} if self._velocity else {}
 
     def renew(self, parameters: Sequence[nn.Parameter]) -> None:
         """Go on with these parameters."""
@@ -98,6 +105,10 @@ class Adam:
         self._mean = [torch.zeros_like(p) for p in parameters]
         self._square = [torch.zeros_like(p) for p in parameters]
         self._steps = [torch.zeros(()) for _ in parameters]
+
+    def gathered(self) -> dict[str, list[Tensor]]:
+        """Both moments, and the steps that they count."""
+        return {"mean": self._mean, "square": self._square, "steps": self._steps}
 
     def renew(self, parameters: Sequence[nn.Parameter]) -> None:
         """Go on with these parameters; new ones count their steps from zero."""

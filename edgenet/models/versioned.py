@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edgenet.errors import NodeError
 from edgenet.meters.journal import Journal
+from edgenet.models.kept import copy_named
 from edgenet.models.memory import Kept, Memory
 from edgenet.models.motion import Motion
 from edgenet.models.pairs import Recomputed
@@ -246,6 +247,21 @@ class VersionedStage:
         self._drained("load")
         for mine, given in zip(self._state, state, strict=True):
             mine.copy_(given)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What `restore` needs: live tensors. Only when no forward is open."""
+        self._drained("checkpoint")
+        layers = [step.versions.checkpoint() for step in self._steps if step.versions is not None]
+        state = dict(zip(self._names, self._state, strict=True))
+        return {"state": state, "layers": layers, "newest": self.newest}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become the stage that `saved` was taken of. Raises NodeError if it does not fit."""
+        copy_named(saved["state"], dict(zip(self._names, self._state, strict=True)))
+        versions = [step.versions for step in self._steps if step.versions is not None]
+        for layer, its in zip(versions, saved["layers"], strict=True):
+            layer.restore(its)
+        self.newest = saved["newest"]
 
     def held(self) -> str:
         """What is held now, for people."""

@@ -33,8 +33,9 @@ in which delta delta_j^T is of batch x batch numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +92,16 @@ class Layer:
     def gather(self, pair: Pair) -> None:
         """Take the pair of one backward for the next update."""
         self.gathered.append(pair)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What `restore` needs of a layer without open forwards: its weights are the newest."""
+        return {"newest": self.newest, "velocity": self.velocity}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become the layer that `saved` was taken of; its weights are restored already."""
+        self.newest = saved["newest"]
+        for mine, its in zip(self.velocity, saved["velocity"], strict=True):
+            mine.copy_(its)
 
     def _held(self, versions: int, pairs: Sequence[Pair] = ()) -> Held:
         return Held(
@@ -150,6 +161,15 @@ class Stored(Layer):
         self.move(self.product.weights, self.gathered)
         self.gathered = []
         self.newest += 1
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The older versions, too."""
+        return {**super().checkpoint(), "older": self.older}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """With the older versions."""
+        super().restore(saved)
+        self.older = {t: [tensor.clone() for tensor in its] for t, its in saved["older"].items()}
 
     def held(self) -> Held:
         """All versions."""

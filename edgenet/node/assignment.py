@@ -40,6 +40,9 @@ class Assignment:
     """The back end in use: 'paced' or 'none'."""
     probe: ProbeOrder | None = None
     """How the links are measured before the role plays; None = not at all."""
+    resume: int = 0
+    """The round to go on after, of which every node has a checkpoint
+    (`meters.checkpoints.common_round`); what the node did after it is forgotten. 0: the start."""
     host_flops: float | None = None
     """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
     address: str = "127.0.0.1"

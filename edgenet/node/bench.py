@@ -13,6 +13,7 @@ from edgenet.data import Dataset, Eye, Order, ShareBatches, describe, evaluate, 
 from edgenet.links.protocol import Link, LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.meters.start import Start
+from edgenet.models.kept import KeptModule
 from edgenet.models.layers import LayerList, cut
 from edgenet.models.local import LocalStage
 from edgenet.models.motion import Motion
@@ -20,6 +21,7 @@ from edgenet.models.stage import Stage
 from edgenet.models.strategies import Choice
 from edgenet.models.throttle import Throttled
 from edgenet.models.versioned import VersionedStage
+from edgenet.node.keeping import Keeping
 from edgenet.node.plan import Plan, Seat
 from edgenet.node.rounds import Infer, Keeper, NodeRounds, State
 from edgenet.node.slowing import Slowing
@@ -45,7 +47,8 @@ class NodeBench:
         groups: its links, by the role of the peers.
         shared: what its links report to: the journal and the byte counters.
         factor: the device's slow-down, 1 or more.
-        run_dir: where the global model is kept; None keeps nothing.
+        run_dir: where the global model and checkpoints are kept; None keeps nothing.
+        resume: the round to go on after; 0: from the start.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class NodeBench:
         shared: Shared,
         factor: float = 1.0,
         run_dir: Path | None = None,
+        resume: int = 0,
     ) -> None:
         self._plan, self._seat, self._groups = plan, seat, groups
         self._train = plan.topology.train
@@ -65,6 +69,7 @@ class NodeBench:
         events, started = plan.topology.events, Start.of(run_dir).at
         self._slowing = Slowing(events, seat.name, started, self._clock.now)
         self._dataset = dataset_of(plan.topology)
+        self.keeping = Keeping(plan, seat.name, run_dir, resume, shared.journal)
         self._stages: list[LocalStage | VersionedStage] = []
         self.layout = plan.layout
         self.name, self.seed, self.options = seat.name, plan.topology.seed, plan.options
@@ -116,6 +121,7 @@ class NodeBench:
         else:
             stage = LocalStage(layers, train.optimizer, lr, needs_input_error=not first)
         self._stages.append(stage)
+        self.keeping.register(stage)
         return Throttled(stage, self._factor, self._journal, self._slowing or None, self._clock)
 
     def cast(self, role: str) -> tuple[str, ...]:
@@ -129,12 +135,16 @@ class NodeBench:
 
     def order(self, times: int = 1) -> Order:
         """The order in which every node goes through the whole training set."""
-        return order_of(self._plan.topology, self._dataset, times)
+        order = order_of(self._plan.topology, self._dataset, times)
+        self.keeping.register(order)
+        return order
 
     def whole(self) -> nn.Module:
         """The scheme's own global model."""
         plan = self._plan
-        return whole_of(plan.topology, plan.scheme, plan.options, self._dataset, plan.casts)
+        whole = whole_of(plan.topology, plan.scheme, plan.options, self._dataset, plan.casts)
+        self.keeping.register(KeptModule(whole))
+        return whole
 
     def dataset(self) -> Dataset:
         """The whole dataset."""
@@ -152,7 +162,9 @@ class NodeBench:
         labels = describe(self._dataset.train_y, [dealt], self._dataset.classes)[0]
         self._journal.event("share", samples=len(dealt), labels=labels)
         batch = self._train.batch
-        return ShareBatches(self._dataset, dealt, batch, seed=self.seed, share=share, eye=eye)
+        batches = ShareBatches(self._dataset, dealt, batch, seed=self.seed, share=share, eye=eye)
+        self.keeping.register(batches)
+        return batches
 
     def rounds(self) -> NodeRounds:
         """The rounds to go through."""
@@ -165,6 +177,7 @@ class NodeBench:
             tester=self._test,
             keeper=Keeper(keep, tuple(self.layers().state_dict())),
             settle=self._settle,
+            keeping=self.keeping,
         )
 
     def clock(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from edgenet.meters import Journal
+from edgenet.node.keeping import Keeping
 
 State = Sequence[Tensor]
 Infer = Callable[[Tensor], Tensor]
@@ -81,6 +82,20 @@ class Keeper:
         torch.save(own, self._path.with_name(OWN_MODELS))
 
 
+class Entered:
+    """A round, as a context; `done` is called at its end unless an error ended it."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self._done = done
+
+    def __enter__(self) -> None:
+        """It has begun already."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._done()
+
+
 class NodeRounds:
     """`schemes.bench.Rounds` of one node.
 
@@ -92,6 +107,7 @@ class NodeRounds:
         tester: tests models; called in due rounds only.
         keeper: keeps the newest global model.
         settle: waits for the node's device: a round is over when its work is done.
+        keeping: the node's checkpoints; told of every border.
     """
 
     def __init__(
@@ -103,25 +119,51 @@ class NodeRounds:
         meter: ByteMeter,
         tester: Tester,
         keeper: Keeper,
+        keeping: Keeping,
         settle: Callable[[], None] = lambda: None,
     ) -> None:
         self._total, self._every = total, evaluate_every
         self._journal, self._meter = journal, meter
         self._tester, self._keeper, self._settle = tester, keeper, settle
+        self._keeping = keeping
+        self._within: int | None = None
 
     def __len__(self) -> int:
         return self._total
 
+    @property
+    def first(self) -> int:
+        """The round that the run begins with."""
+        return self._keeping.first
+
     def __iter__(self) -> Iterator[int]:
-        for number in range(1, self._total + 1):
-            self.enter(number)
-            yield number
+        for number in range(self.first, self._total + 1):
+            with self.enter(number):
+                yield number
         self.leave()
 
-    def enter(self, number: int) -> None:
+    def enter(self, number: int) -> Entered:
         """Set the current round; the bytes of the one before are written down."""
+        self._end()
         self.leave()
         self._journal.round = number
+        self._within = number
+        self._keeping.begin(number)
+        return Entered(self._end)
+
+    def recall(self, name: str, default: Any = None) -> Any:
+        """What was remembered under this name."""
+        return self._keeping.recall(name, default)
+
+    def remember(self, **values: Any) -> None:
+        """Keep these over the rounds."""
+        self._keeping.remember(values)
+
+    def _end(self) -> None:
+        """The round that the node is in is done."""
+        if self._within is not None:
+            self._keeping.end(self._within)
+            self._within = None
 
     def leave(self) -> None:
         """Wait for the device; write down the bytes counted so far."""

@@ -41,14 +41,14 @@ def run_node(assignment: Assignment) -> int:
     journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
     try:
         with _signals_raise():
-            factor = start(plan, name, journal, assignment.host_flops)
+            factor = start(plan, name, journal, assignment.host_flops, assignment.resume)
             if plan.code is not None and plan.seat(name).rank == 0:
                 (assignment.run_dir / plan.code.file).write_bytes(plan.code.content)
             with connect(assignment, journal) as (groups, shared):
                 probe(assignment, groups, shared)
                 if assignment.probe is None or not assignment.probe.only:
                     journal.event("joined")  # from here on links change; they are measured before
-                    play(plan, name, groups, shared, factor, assignment.run_dir)
+                    play(plan, name, groups, shared, factor, assignment.run_dir, assignment.resume)
             shared.meter.write(journal)  # what still waited to be sent when the role ended
             journal.event("end", status="done", code=DONE)
         return DONE
@@ -66,7 +66,9 @@ def run_node(assignment: Assignment) -> int:
         journal.close()
 
 
-def start(plan: Plan, name: str, journal: Journal, host_flops: float | None = None) -> float:
+def start(
+    plan: Plan, name: str, journal: Journal, host_flops: float | None = None, resume: int = 0
+) -> float:
     """Open node `name`'s journal; returns its device's slow-down."""
     seat = plan.seat(name)
     factor = 1.0 if host_flops is None else slowdown(host_flops, PROFILES[seat.device])
@@ -79,6 +81,8 @@ def start(plan: Plan, name: str, journal: Journal, host_flops: float | None = No
         host=socket.gethostname(),
         slowdown=round(factor, 3),
     )
+    if resume:
+        journal.event("resumed", after=resume)
     return factor
 
 
@@ -89,16 +93,19 @@ def play(
     shared: Shared,
     factor: float,
     run_dir: Path | None,
+    resume: int = 0,
 ) -> None:
     """Play node `name`'s role on links that stand, metered from start to end."""
     seat = plan.seat(name)
     bench = NodeBench(
-        plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir
-    )
+        plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir,
+        resume=resume,
+    )  # fmt: skip
     interval_s, memory = _interval_s(plan), MemoryLimit(name, PROFILES[seat.device])
 
     def beside() -> None:
         bench.traffic()
+        bench.keeping.idle()
         if factor > 1:  # the host's own memory is not an emulated device's
             memory.check()
 
@@ -110,8 +117,13 @@ def play(
         beside=beside,
         power=None if sensor is None else power.HostMeter(sensor),
     ):
-        with memory.kept(bench.plight), allocating(_TOO_SMALL.format(name)):
-            plan.role(seat.role).play(bench)
+        try:
+            with memory.kept(bench.plight), allocating(_TOO_SMALL.format(name)):
+                plan.role(seat.role).play(bench)
+        except BaseException:
+            bench.keeping.close(done=False)
+            raise
+        bench.keeping.close(done=True)
         bench.finish()
 
 

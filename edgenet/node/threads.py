@@ -25,12 +25,13 @@ from edgenet.node.plan import Plan
 from edgenet.node.run import play, start
 
 
-def run_in_threads(plan: Plan, run_dir: Path) -> None:
+def run_in_threads(plan: Plan, run_dir: Path, resume: int = 0) -> None:
     """Run every node of `plan` to its end; raises what the first node that failed raised.
 
     Args:
         plan: the run.
         run_dir: gets model.pt and nodes/<name>/events.jsonl.
+        resume: the round to go on after, of a run in this folder; 0: from the start.
     """
     shared = {
         seat.name: Shared(journal=Journal(run_dir / "nodes" / seat.name / "events.jsonl"))
@@ -41,9 +42,10 @@ def run_in_threads(plan: Plan, run_dir: Path) -> None:
 
     def run(name: str) -> None:
         own = shared[name]
+        torch.set_num_threads(1)  # OpenMP's number is each thread's own
         try:
             groups = make_groups(plan, plan.seat(name), links[name], own)
-            play(plan, name, groups, own, 1.0, run_dir)
+            play(plan, name, groups, own, 1.0, run_dir, resume)
             for link in links[name].values():
                 link.close()
             own.meter.write(own.journal)  # what still waited to be sent when the role ended
@@ -56,7 +58,7 @@ def run_in_threads(plan: Plan, run_dir: Path) -> None:
 
     threads = []
     for name, own in shared.items():
-        start(plan, name, own.journal)
+        start(plan, name, own.journal, resume=resume)
         threads.append(threading.Thread(target=run, args=(name,), name=name, daemon=True))
     with _one_torch_thread():
         for thread in threads:

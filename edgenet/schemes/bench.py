@@ -7,6 +7,7 @@ the node's bench (its links, its part of the model, its data) and calls it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,11 +42,25 @@ class Rounds(Protocol):
     def __len__(self) -> int:
         """`train.rounds`."""
 
-    def __iter__(self) -> Iterator[int]:
-        """1, 2, ... up to `train.rounds`."""
+    @property
+    def first(self) -> int:
+        """The round that the run begins with: 1, or the one after its checkpoint."""
 
-    def enter(self, number: int) -> None:
-        """Set the current round, at a node whose rounds are counted by another."""
+    def __iter__(self) -> Iterator[int]:
+        """1 (or `first`), 2, ... up to `train.rounds`."""
+
+    def enter(self, number: int) -> AbstractContextManager[None]:
+        """Set the current round, at a node whose rounds are counted by another. `with` it the end
+        of the round is known too, not only when the next one begins."""
+
+    def recall(self, name: str, default: Any = None) -> Any:
+        """What was last remembered under this name, also before the run was resumed; else
+        `default`. Stages, batches and orders need not be remembered: they are restored as they
+        were when the last round had ended."""
+
+    def remember(self, **values: Any) -> None:
+        """Keep variables that live longer than a round: tensors, numbers, strings, and lists,
+        tuples and dicts of them; as they are at the end of the round."""
 
     def report(
         self,

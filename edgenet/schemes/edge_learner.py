@@ -100,25 +100,25 @@ def work(
 ) -> None:  # fmt: skip
     """The learner's half of the rounds; `request` says how many shards to ask for next."""
     while number := orchestrator.recv():  # line 18; an empty message ends the training
-        rounds.enter(number)
-        start_s = watch.clock()
-        passes, x, y, weights = orchestrator.recv()  # lines 19, 20
-        loaded_s, pass_s = watch.clock(), 0.0
-        model.load(weights)
-        batches = study.batches(x, y, number)
-        for _ in range(passes):  # line 21
-            pass_s = timed_pass(model, batches, watch)  # line 22
-        end_s = watch.clock()
-        nbytes = x.nbytes + y.nbytes + sum(t.nbytes for t in weights)
-        taken = Taken(
-            shards=len(y) / study.shard,
-            download_s=loaded_s - start_s,
-            download_bytes=nbytes,
-            pass_s=pass_s,
-        )
-        watch.note("worked", shards=taken.shards, passes=passes, download_s=taken.download_s,
-                   train_s=end_s - loaded_s)  # fmt: skip
-        orchestrator.send(request(taken), model.state(), kind=Kind.WEIGHTS)  # line 23
+        with rounds.enter(number):
+            start_s = watch.clock()
+            passes, x, y, weights = orchestrator.recv()  # lines 19, 20
+            loaded_s, pass_s = watch.clock(), 0.0
+            model.load(weights)
+            batches = study.batches(x, y, number)
+            for _ in range(passes):  # line 21
+                pass_s = timed_pass(model, batches, watch)  # line 22
+            end_s = watch.clock()
+            nbytes = x.nbytes + y.nbytes + sum(t.nbytes for t in weights)
+            taken = Taken(
+                shards=len(y) / study.shard,
+                download_s=loaded_s - start_s,
+                download_bytes=nbytes,
+                pass_s=pass_s,
+            )
+            watch.note("worked", shards=taken.shards, passes=passes, download_s=taken.download_s,
+                       train_s=end_s - loaded_s)  # fmt: skip
+            orchestrator.send(request(taken), model.state(), kind=Kind.WEIGHTS)  # line 23
 
 
 def timed_pass(model: Stage, batches: SentBatches, watch: Watch) -> float:

@@ -103,8 +103,7 @@ def conduct(
     works: dict[str, Work], watch: Watch,
 ) -> None:  # fmt: skip
     """The rounds, steps 4 to 7, whoever decided on the `works`."""
-    late: set[str] = set()
-    misses: Counter[str] = Counter()
+    late, misses = set[str](), _recall(works, rounds)
     _refuse(works, len(stock), watch)
     for number in rounds:
         wait_s = terms.deadline_s if not _free(learners, works, late) else 0.0
@@ -137,8 +136,21 @@ def conduct(
         misses -= Counter({name: misses[name] for name in answers})
         _renew(works, answers, terms, len(stock), watch)
         _drop(works, misses, terms, watch)
+        _remember(works, misses, rounds)
     learners.gather(late, deadline_s=terms.deadline_s)  # nobody is cut off in the middle
     learners.broadcast()
+
+
+def _recall(works: dict[str, Work], rounds: Rounds) -> Counter[str]:
+    """Who missed how often, and had which works: those of a run that is resumed count."""
+    for name, (shards, passes) in rounds.recall("works", {}).items():
+        works[name] = Work(shards=shards, passes=passes)
+    return Counter(rounds.recall("misses", {}))
+
+
+def _remember(works: dict[str, Work], misses: Counter[str], rounds: Rounds) -> None:
+    told = {name: (work.shards, work.passes) for name, work in works.items()}
+    rounds.remember(misses=dict(misses), works=told)
 
 
 def _free(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> list[str]:

@@ -60,12 +60,12 @@ def learner(
     """A client's half of Algorithm 1: whenever weights come, train on them and send them back."""
     while order := server.recv():  # an empty message ends the training
         weights, number = order
-        rounds.enter(number)
-        model.load(weights)
-        loss = math.nan
-        for _ in range(local_epochs):  # line 6
-            loss = train_pass(model, batches, weights if mu else (), mu)  # lines 7, 8
-        server.send(model.state(), batches.samples, loss, kind=Kind.WEIGHTS)  # line 9
+        with rounds.enter(number):
+            model.load(weights)
+            loss = math.nan
+            for _ in range(local_epochs):  # line 6
+                loss = train_pass(model, batches, weights if mu else (), mu)  # lines 7, 8
+            server.send(model.state(), batches.samples, loss, kind=Kind.WEIGHTS)  # line 9
 
 
 def weighted_mean(states: Sequence[Sequence[Tensor]], samples: Sequence[int]) -> list[Tensor]:

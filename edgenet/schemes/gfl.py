@@ -46,20 +46,20 @@ def learner(
     """A learner: whenever averaged layers come, train with them and send them back."""
     while received := server.recv():  # an empty message ends the training
         layers, number = received
-        rounds.enter(number)
-        anchor = model.state()  # the other layers are their own anchor: nothing pulls them
-        for position, tensor in zip(averaged, layers, strict=True):
-            anchor[position] = tensor
-        model.load(anchor)
-        for _ in range(local_epochs):
-            loss = train_pass(model, batches, anchor if mu else (), mu)  # line 2
-        state = model.state()
-        server.send(
-            [state[i] for i in averaged], batches.samples, loss, kind=Kind.WEIGHTS
-        )  # line 3
-        if rounds.due() and len(averaged) < len(state):
-            own = [tensor for i, tensor in enumerate(state) if i not in averaged]
-            server.send(own, kind=Kind.EVALUATION)
+        with rounds.enter(number):
+            anchor = model.state()  # the other layers are their own anchor: nothing pulls them
+            for position, tensor in zip(averaged, layers, strict=True):
+                anchor[position] = tensor
+            model.load(anchor)
+            for _ in range(local_epochs):
+                loss = train_pass(model, batches, anchor if mu else (), mu)  # line 2
+            state = model.state()
+            server.send(
+                [state[i] for i in averaged], batches.samples, loss, kind=Kind.WEIGHTS
+            )  # line 3
+            if rounds.due() and len(averaged) < len(state):
+                own = [tensor for i, tensor in enumerate(state) if i not in averaged]
+                server.send(own, kind=Kind.EVALUATION)
 
 
 def server(
@@ -71,13 +71,14 @@ def server(
 ) -> None:
     """The server; it trains nothing. `test` makes, of {learner: its model}, what `Rounds.report`
     calls infer."""
-    layers = [initial[i] for i in averaged]
+    layers = rounds.recall("layers", [initial[i] for i in averaged])
     for number in rounds:
         learners.admit()
         asked = learners.broadcast(layers, number, kind=Kind.WEIGHTS)  # line 1
         updates = learners.gather(asked)
         states, samples, losses = zip(*updates.values(), strict=True)
         layers = weighted_mean(states, samples)  # line 4
+        rounds.remember(layers=layers)
         figures: dict[str, Any] = {"loss": mean(losses), "active": list(updates)}
         if rounds.due():
             own = learners.gather(updates) if len(averaged) < len(initial) else dict.fromkeys(

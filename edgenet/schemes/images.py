@@ -29,9 +29,9 @@ _CHUNK = 1024
 
 def source(server: Link, eye: Eye, indices: Tensor, rounds: Rounds) -> None:
     """A source: its images leave once."""
-    rounds.enter(1)
-    for at in torch.split(indices, _CHUNK):
-        server.send(eye.train(at), kind=Kind.DATA)
+    with rounds.enter(rounds.first):
+        for at in torch.split(indices, _CHUNK):
+            server.send(eye.train(at), kind=Kind.DATA)
 
 
 def server(
@@ -44,7 +44,7 @@ def server(
         return model.infer(dealt(eyes, at))
 
     for number in rounds:
-        if number == 1:
+        if number == rounds.first:
             images = collect(sources, len(eyes), len(labels))
         losses = []
         for at in order.epoch(number):

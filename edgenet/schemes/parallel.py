@@ -59,14 +59,14 @@ class Course:
 def source(server: Link, branch: Stage, eye: Eye, order: Order, rounds: Rounds) -> None:
     """A source: its copy of the layers before the merge, and its view of every sample."""
     while number := server.recv():  # an empty message ends the training
-        rounds.enter(number)
-        for at in order.epoch(number):
-            output = branch.forward(eye.inputs(eye.train(at)))  # line 1
-            server.send(output, kind=Kind.ACTIVATION)
-            branch.backward(server.recv())
-            branch.step()
-        if rounds.due():
-            server.send(branch.state(), kind=Kind.EVALUATION)
+        with rounds.enter(number):
+            for at in order.epoch(number):
+                output = branch.forward(eye.inputs(eye.train(at)))  # line 1
+                server.send(output, kind=Kind.ACTIVATION)
+                branch.backward(server.recv())
+                branch.step()
+            if rounds.due():
+                server.send(branch.state(), kind=Kind.EVALUATION)
 
 
 def server(

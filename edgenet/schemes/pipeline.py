@@ -51,7 +51,7 @@ class End(Protocol):
 
 def worker(before: End, after: End, stage: Stage, order: Sequence[Action], rounds: Rounds) -> None:
     """A stage between its two neighbours; `order` is its row of the timetable, for each round."""
-    updates = 0
+    updates = rounds.recall("updates", 0)
     for _ in rounds:
         for action in order:
             if action.verb == FORWARD:
@@ -63,6 +63,7 @@ def worker(before: End, after: End, stage: Stage, order: Sequence[Action], round
             else:
                 stage.step()
         updates += sum(action.verb == UPDATE for action in order)
+        rounds.remember(updates=updates)
         loss, states = after.recv()
         before.send(loss, [*_state(stage, rounds), *states], kind=Kind.EVALUATION)
 

@@ -124,28 +124,28 @@ def client(
         if number == _LEND:
             server.send(head.state(), kind=Kind.WEIGHTS)
             continue
-        rounds.enter(number)
-        if common:
-            head.load(common)
-        left = steps
-        for _ in range(local_epochs):  # line 4
-            stream = iter(batches)
-            batch = next(stream, None)
-            while batch is not None:
-                x, y = batch
-                smashed = head.forward(x)  # line 7
-                server.send(smashed, compact(y), kind=Kind.ACTIVATION)  # line 8
-                batch = next(stream, None)  # prepared while the server computes
-                head.backward(server.recv())  # lines 24, 27
-                head.step()  # lines 25, 28
-                left -= 1
-                if variant.sync == "batch" and left:
-                    server.send(head.state(), kind=Kind.WEIGHTS)
-                    head.load(server.recv())
-        if variant.common_head:
-            server.send(head.state(), kind=Kind.WEIGHTS)
-        elif rounds.due():
-            server.send(head.state(), kind=Kind.EVALUATION)
+        with rounds.enter(number):
+            if common:
+                head.load(common)
+            left = steps
+            for _ in range(local_epochs):  # line 4
+                stream = iter(batches)
+                batch = next(stream, None)
+                while batch is not None:
+                    x, y = batch
+                    smashed = head.forward(x)  # line 7
+                    server.send(smashed, compact(y), kind=Kind.ACTIVATION)  # line 8
+                    batch = next(stream, None)  # prepared while the server computes
+                    head.backward(server.recv())  # lines 24, 27
+                    head.step()  # lines 25, 28
+                    left -= 1
+                    if variant.sync == "batch" and left:
+                        server.send(head.state(), kind=Kind.WEIGHTS)
+                        head.load(server.recv())
+            if variant.common_head:
+                server.send(head.state(), kind=Kind.WEIGHTS)
+            elif rounds.due():
+                server.send(head.state(), kind=Kind.EVALUATION)
 
 
 def compact(labels: Tensor) -> Tensor:
@@ -175,9 +175,8 @@ def server(
         this = Round(
             number=number, variant=variant, phi=phi, seed=seed, deadline_s=deadline_s, shares=shares
         )
-        everybody = clients.names
         heads: dict[str, list[Tensor]] = {}
-        for turn in [{name} for name in everybody] if variant.in_turn else [set(everybody)]:
+        for turn in [{n} for n in clients.names] if variant.in_turn else [set(clients.names)]:
             called = clients.broadcast(number, head, kind=Kind.WEIGHTS, to=turn & needy)
             called += clients.broadcast(number, [], to=turn - needy)
             train(clients, tail, called, this)
@@ -186,6 +185,7 @@ def server(
             if variant.common_head and heads:
                 head = average(heads, shares)
         if variant.common_head:
+            rounds.remember(head=head)
             rounds.report(state=[*head, *tail.state()], **this.figures())
         elif heads:
             models = [[*own, *tail.state()] for own in heads.values()]

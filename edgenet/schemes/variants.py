@@ -76,8 +76,9 @@ def chosen(variant: Variant, options: Any) -> Variant:
 def _play_server(base: Variant, bench: Bench) -> None:
     variant, clients = chosen(base, bench.options), bench.links("client")
     tail = bench.tail(lr_factor=len(clients) ** variant.alpha)  # line 3
-    head = bench.head().state() if variant.common_head else []
-    server(clients, tail, head, bench.rounds(), variant, bench.seed, bench.deadline_s)
+    head, rounds = bench.head().state() if variant.common_head else [], bench.rounds()
+    head = rounds.recall("head", head)
+    server(clients, tail, head, rounds, variant, bench.seed, bench.deadline_s)
 
 
 def _play_client(base: Variant, bench: Bench) -> None:

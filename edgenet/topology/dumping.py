@@ -175,6 +175,8 @@ def _faults(topology: Topology) -> dict[str, Any]:
     }
     if faults.deadline_s is not None:
         entry["deadline"] = exact(faults.deadline_s, TIME)
+    if faults.checkpoint is not None:
+        entry["checkpoint"] = faults.checkpoint
     return entry
 
 

@@ -174,6 +174,9 @@ class Faults:
     deadline_s: float | None = None
     """A round (split learning: a step) does not wait longer than this for a slow peer; None = as
     long as it is alive."""
+    checkpoint: int | None = None
+    """Every node saves itself after every so many rounds; 0 = never; None = as often as it costs at
+    most a twentieth of the time."""
 
 
 @dataclass(frozen=True, kw_only=True)

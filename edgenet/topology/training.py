@@ -45,7 +45,7 @@ def read_train(entry: Entry) -> Train:
 def read_faults(entry: Entry) -> Faults:
     """The section, with times in seconds."""
     section = Section(entry, "faults")
-    section.only("heartbeat", "silence", "quorum", "join", "deadline")
+    section.only("heartbeat", "silence", "quorum", "join", "deadline", "checkpoint")
     given: dict[str, Any] = {}
     for key in ("heartbeat", "silence", "join", "deadline"):
         value = section.quantity(key, parse_time)
@@ -56,6 +56,8 @@ def read_faults(entry: Entry) -> Faults:
     quorum = section.quantity("quorum", fraction_or_count)
     if quorum is not None:
         given["quorum"] = quorum
+    if "checkpoint" in section:
+        given["checkpoint"] = section.whole("checkpoint", 0, 0, MILLION)
     faults = Faults(**given)
     if faults.silence_s <= faults.heartbeat_s:
         raise section.fail(
