@@ -170,7 +170,6 @@ class NodeBench:
         """The rounds to go through."""
         keep = None if self._run_dir is None else self._run_dir / "model.pt"
         return NodeRounds(
-            total=self._train.rounds,
             evaluate_every=self._train.evaluate,
             journal=self._journal,
             meter=self._meter,

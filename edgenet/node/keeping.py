@@ -66,6 +66,8 @@ class Keeping:
         self._earlier: dict[str, Any] | None = None
         self.first = resume + 1
         """The round that the node begins with."""
+        self.total = plan.topology.train.rounds
+        """The last round."""
         self._shelf: Shelf | None = None
         if run_dir is not None and (resume or plan.topology.faults.checkpoint != 0):
             self._shelf = Shelf(run_dir, node)

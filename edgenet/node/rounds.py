@@ -100,20 +100,18 @@ class NodeRounds:
     """`schemes.bench.Rounds` of one node.
 
     Args:
-        total: how many rounds there are.
         evaluate_every: test the model every so many rounds and after the last; 0 = never.
         journal: where the figures go; its `round` is set here.
         meter: the byte counters of the node's links.
         tester: tests models; called in due rounds only.
         keeper: keeps the newest global model.
         settle: waits for the node's device: a round is over when its work is done.
-        keeping: the node's checkpoints; told of every border.
+        keeping: the node's checkpoints; told of every border. It knows which rounds there are.
     """
 
     def __init__(
         self,
         *,
-        total: int,
         evaluate_every: int,
         journal: Journal,
         meter: ByteMeter,
@@ -122,7 +120,7 @@ class NodeRounds:
         keeping: Keeping,
         settle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._total, self._every = total, evaluate_every
+        self._total, self._every = keeping.total, evaluate_every
         self._journal, self._meter = journal, meter
         self._tester, self._keeper, self._settle = tester, keeper, settle
         self._keeping = keeping
