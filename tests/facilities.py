@@ -81,6 +81,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "sshd": lambda: sshd() is not None and shutil.which("ssh") is not None,
     "sch_netem": lambda: bool(netem_runner()) or _netem(),
     "tensorboard": lambda: importlib.util.find_spec("tensorboard") is not None,
+    "chromium": lambda: shutil.which("chromium") is not None,
     "two cores": lambda: len(os.sched_getaffinity(0)) > 1,
 }
 """Name of each facility (as it stands after 'needs' in a skip's reason) -> is it here?"""

@@ -22,7 +22,7 @@ LAYERS = {
     **{"schemes": 4},
     **{"node": 5},
     **{"results": 6},
-    **{"cli": 7, "launchers": 7, "worker": 7, "__main__": 7},
+    **{"cli": 7, "launchers": 7, "web": 7, "worker": 7, "__main__": 7},
 }
 """Room (folder or module directly in the package; '' is its __init__) -> layer."""
 

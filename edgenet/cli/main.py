@@ -29,6 +29,7 @@ from edgenet.cli import (
     shape,
     show,
     trace,
+    watch,
 )
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED, EdgenetError
 
@@ -63,8 +64,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, deploy, data, bench, devices, runs, show, report,
-        leakage, shape, trace, clean, new_scheme,
+        run, compare, check, plan, probe, compose, deploy, data, bench, devices, runs, show, watch,
+        report, leakage, shape, trace, clean, new_scheme,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2].replace("_", "-")
         sub = commands.add_parser(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from socket import socket
 
-from edgenet.cli import arguments
+from edgenet.cli import arguments, watch
 from edgenet.cli.show import print_summary
 from edgenet.errors import EdgenetError
-from edgenet.launchers.local import Local, Request, View
+from edgenet.launchers.local import Local, Request, Unseen, View
 from edgenet.results.live import LiveView
 from edgenet.results.rundir import RunDir
 from edgenet.topology import Topology
@@ -28,18 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_launcher(parser)
     arguments.add_probe(parser)
     arguments.add_format(parser, "the object of summary.json")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="serve a live page of the run, too (see `edgenet watch`); it ends with the run",
+    )
+    watch.add_port(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it, show it, and print what became of it."""
     quiet = options.format == "json"
+    listener = watch.listening(options.port) if options.watch else None
     request = Request(
         path=options.topology,
         overrides=arguments.overrides(options),
         out=options.out,
         launcher=options.launcher,
     )
-    outcome = Local(say=say, show=None if quiet else _show).run(request)
+    with ExitStack() as pages:  # a live page also shows how the run has ended
+        outcome = Local(say=say, show=partial(_show, quiet, listener, pages)).run(request)
     if quiet:
         print(json.dumps(outcome.summary, indent=2))
     else:
@@ -62,5 +72,13 @@ def say(line: str) -> None:
     print(f"edgenet: {line}", file=sys.stderr, flush=True)
 
 
-def _show(run: RunDir, topology: Topology) -> AbstractContextManager[View]:
+def _show(
+    quiet: bool, listener: socket | None, pages: ExitStack, run: RunDir, topology: Topology
+) -> AbstractContextManager[View]:
+    """The views that were asked for."""
+    if listener is not None:
+        server = pages.enter_context(watch.serving(run, listener))
+        say(f"watch: {server.url}")
+    if quiet:
+        return nullcontext(Unseen())
     return LiveView(run, topology.train.rounds)

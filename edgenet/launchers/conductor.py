@@ -9,7 +9,7 @@ into the run's own journal, `events.jsonl`:
 | e | fields |
 | --- | --- |
 | `began` | nodes (how many had joined) |
-| `change` | what (the kind of event), target, nodes?, says, asked_s, late_s, by? (hand) |
+| `change` | what (its kind), target, nodes?, settings?, says, asked_s, late_s, by? (hand) |
 | `followed` | steps, late_s (the most): how often fading and traces were applied |
 | `end` | nothing more is due: only orders may follow |
 """
@@ -225,7 +225,9 @@ class Conductor:
             self._late_s = max(self._late_s, late_s)
 
     def _note(self, event: TimedEvent, late_s: float, **more: str) -> None:
-        named = {"nodes": list(event.nodes)} if event.nodes else {}
+        named: dict[str, Any] = {"nodes": list(event.nodes)} if event.nodes else {}
+        if event.kind == "degrade":
+            named["settings"] = dict(event.settings)
         self._book().event(
             "change",
             what=event.kind,

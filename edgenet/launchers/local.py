@@ -84,7 +84,7 @@ class Local:
         limits: Limits | None = None,
         machinery: str = REAL,
     ) -> None:
-        self._say, self._show = say, show or (lambda run, topology: nullcontext(_Blind()))
+        self._say, self._show = say, show or (lambda run, topology: nullcontext(Unseen()))
         self._limits, self._machinery = limits or Limits(), machinery
 
     def run(self, request: Request) -> Outcome:
@@ -215,6 +215,8 @@ class _Whole:
             other.check()
 
 
-class _Blind:
+class Unseen:
+    """A view that shows nothing."""
+
     def update(self) -> None:
         """Nothing to show."""

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import NamedTuple
 
 from edgenet.results.network import Link, Measured, rate
+from edgenet.results.placing import FEW, Line, degree, lines_of, places_of
 from edgenet.results.svg import WIDTH, Point, shorten, svg
 
-_HEIGHT = 330
 _MOST_NAMES = 24
 """With more nodes, only those in the middle have their names; a pointer shows the others'."""
-_MOST_RATES = 7
-"""With more lines, rates stand in the table only."""
 _ALONG = 0.62
 """Part of a line, from its middle outwards, at which its rates stand."""
-
-
-class _Line(NamedTuple):
-    """From one vertex to another: nodes, or '#<link>' for a switch."""
-
-    a: str
-    b: str
-    link: Link
 
 
 def network_drawing(
@@ -40,80 +27,24 @@ def network_drawing(
     """
     if not links:
         return svg(60, "Network", '<text class="axis" x="8" y="44">nothing was recorded</text>')
-    lines = [line for link in links for line in _lines(link)]
-    places = _places(list(statuses), lines)
-    drawn = [_link(line, places, measured, len(lines) <= _MOST_RATES) for line in lines]
-    rates = [_rates(line, places, measured) for line in lines] if len(lines) <= _MOST_RATES else []
-    degree = _degree(lines)
-    nodes = [_node(name, places, statuses, hub=degree[name] > 1) for name in places]
+    lines = [line for link in links for line in lines_of(link)]
+    places = places_of(list(statuses), lines)
+    drawn = [_link(line, places, measured, len(lines) <= FEW) for line in lines]
+    rates = [_rates(line, places, measured) for line in lines] if len(lines) <= FEW else []
+    met = degree(lines)
+    nodes = [_node(name, places, statuses, hub=met[name] > 1) for name in places]
     lowest = max(y for _, y in places.values())
     return svg(max(120, lowest + 30), "Network", "".join((*drawn, *rates, *nodes)))
 
 
-def _lines(link: Link) -> Iterator[_Line]:
-    if link.base is None and len(link.ends) == 2:
-        yield _Line(link.ends[0], link.ends[1], link)
-        return
-    middle = f"#{link.name}" if link.base is None else link.base
-    for end in link.ends:
-        yield _Line(middle, end, link)
-
-
-def _places(names: Sequence[str], lines: Sequence[_Line]) -> dict[str, Point]:
-    """Pixels of every vertex: a chain from top to bottom; one at the left with its few neighbours
-    at the right; many around the one with most lines; or all in a ring."""
-    degree = _degree(lines)
-    vertices = list(dict.fromkeys([*names, *degree]))
-    hub, most = max(degree.items(), key=lambda item: item[1])
-    middle, top = WIDTH / 2, 28.0
-    chain = _chain(vertices, lines) if most <= 2 else []
-    if chain:
-        step = (_HEIGHT - 2 * top - 20) / max(1, len(chain) - 1)
-        return {name: (middle, top + 10 + step * n) for n, name in enumerate(chain)}
-    if most == len(vertices) - 1 == len(lines) and most <= _MOST_RATES:
-        right = [name for name in vertices if name != hub]
-        places = {hub: (46.0, 48 + 31.0 * (most - 1))}
-        return places | {name: (WIDTH - 46.0, 48 + 62.0 * n) for n, name in enumerate(right)}
-    around = [name for name in vertices if name != hub] if 2 * most >= len(vertices) else vertices
-    centre = (middle, _HEIGHT / 2 + 8)
-    places = {} if len(around) == len(vertices) else {hub: centre}
-    for number, name in enumerate(around):
-        angle = 2 * math.pi * number / len(around) - math.pi / 2
-        if len(around) == 2:
-            angle += math.pi / 2
-        x = centre[0] + (WIDTH / 2 - 48) * math.cos(angle)
-        places[name] = (x, centre[1] + (_HEIGHT / 2 - 44) * math.sin(angle))
-    return places
-
-
-def _degree(lines: Sequence[_Line]) -> Counter[str]:
-    """Vertex -> how many lines end there."""
-    return Counter(name for line in lines for name in (line.a, line.b))
-
-
-def _chain(vertices: Sequence[str], lines: Sequence[_Line]) -> list[str]:
-    """The vertices in a row where they are one, else nothing."""
-    beside: dict[str, list[str]] = {name: [] for name in vertices}
-    for line in lines:
-        beside[line.a].append(line.b)
-        beside[line.b].append(line.a)
-    ends = [name for name in vertices if len(beside[name]) == 1]
-    if len(ends) != 2 or len(vertices) > 8:
-        return []
-    row = [ends[0]]
-    while ahead := [name for name in beside[row[-1]] if name not in row]:
-        row.append(ahead[0])
-    return row if len(row) == len(vertices) else []
-
-
-def _found(line: _Line, measured: Sequence[Measured]) -> list[Measured]:
+def _found(line: Line, measured: Sequence[Measured]) -> list[Measured]:
     """The probe's rows that belong to a line and to it alone: both its ends are nodes."""
     ends = {line.a, line.b}
     return [row for row in measured if {row.source, row.target} == ends]
 
 
 def _link(
-    line: _Line, places: Mapping[str, Point], measured: Sequence[Measured], named: bool
+    line: Line, places: Mapping[str, Point], measured: Sequence[Measured], named: bool
 ) -> str:
     (x1, y1), (x2, y2) = places[line.a], places[line.b]
     kind = "link off" if any(row.off for row in _found(line, measured)) else "link"
@@ -125,7 +56,7 @@ def _link(
     )
 
 
-def _words(line: _Line, measured: Sequence[Measured]) -> list[str]:
+def _words(line: Line, measured: Sequence[Measured]) -> list[str]:
     """What was asked for, and what was measured."""
     ends = {line.a, line.b}
     ways = [way for way in line.link.ways if {way.source, way.target} <= ends] or line.link.ways
@@ -140,7 +71,7 @@ def _words(line: _Line, measured: Sequence[Measured]) -> list[str]:
     return words
 
 
-def _rates(line: _Line, places: Mapping[str, Point], measured: Sequence[Measured]) -> str:
+def _rates(line: Line, places: Mapping[str, Point], measured: Sequence[Measured]) -> str:
     """The words, on a plate at the line's middle, as short lines."""
     (x1, y1), (x2, y2) = places[line.a], places[line.b]
     x, y = x1 + _ALONG * (x2 - x1), y1 + _ALONG * (y2 - y1)

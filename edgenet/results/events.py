@@ -123,17 +123,20 @@ class Tail:
 
     Args:
         run: the run; its folder may still be empty.
+        launcher: the launcher's journal as well; its events are those of node ''.
     """
 
-    def __init__(self, run: RunDir) -> None:
-        self._run = run
+    def __init__(self, run: RunDir, *, launcher: bool = False) -> None:
+        self._run, self._launcher = run, launcher
         self._read: dict[Path, int] = {}
 
     def new(self) -> list[Event]:
         """Events whose lines became whole since the last call, oldest first."""
         found: list[Event] = []
-        for name in node_names(self._run):
-            path = self._run.events(name)
+        journals = {name: self._run.events(name) for name in node_names(self._run)}
+        if self._launcher:
+            journals[""] = self._run.events_file
+        for name, path in journals.items():
             try:
                 size = path.stat().st_size
             except OSError:

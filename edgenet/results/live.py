@@ -17,7 +17,7 @@ from edgenet.results import text
 from edgenet.results.events import Event, Tail
 from edgenet.results.rundir import RunDir
 from edgenet.results.screen import Frame, draw
-from edgenet.results.watch import RoundWatch, Watch
+from edgenet.results.watch import RoundWatch, Watch, changed
 
 _PATIENCE_S = 1.5
 """A round's line waits this long for the round's bytes, which are written a moment after it."""
@@ -51,10 +51,11 @@ class LiveView:
             self._console.file.reconfigure(errors="replace")
         self._clock = clock
         self._about: dict[str, Any] = {}
-        self._tail = Tail(self._run)
+        self._tail = Tail(self._run, launcher=True)
         self._watch = Watch()
         self._shown_rounds = 0
         self._shown_faults = 0
+        self._shown_changes = 0
         self._closed = False
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -122,7 +123,9 @@ class LiveView:
         lines = []
         for fault in self._watch.faults[self._shown_faults :]:
             lines.append((fault.t, _fault_line(fault)))
-        self._shown_faults = len(self._watch.faults)
+        for change in self._watch.changes[self._shown_changes :]:
+            lines.append((change.t, f"change  {changed(change)}"))
+        self._shown_faults, self._shown_changes = len(self._watch.faults), len(self._watch.changes)
         for each in self._watch.rounds[self._shown_rounds :]:
             if not (last or self._whole(each)):
                 break

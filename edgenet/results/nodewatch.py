@@ -38,6 +38,7 @@ class NodeWatch:
     cpu_share: float | None = None
     """CPU seconds per second, between its last two readings."""
     _settled: str = ""
+    _paused: bool = False
     _started: bool = False
     _weights: dict[str, float] = field(default_factory=dict)
     _spanned_s: float = 0.0
@@ -48,8 +49,10 @@ class NodeWatch:
 
     @property
     def state(self) -> str:
-        """starting, connecting, computing, slowed, sending, waiting, evaluating, lost, frozen, or
-        what its end said: done, failed, interrupted."""
+        """starting, connecting, computing, slowed, sending, waiting, evaluating, paused, lost,
+        frozen, or what its end said: done, failed, interrupted."""
+        if self._paused and self._settled in ("", "frozen"):
+            return "paused"
         if self._settled:
             return self._settled
         if not self._started:
@@ -90,6 +93,15 @@ class NodeWatch:
         """A peer says that this node is gone."""
         if not self._settled and what in _GONE:
             self._settled = _GONE[what]
+
+    def told(self, what: str) -> None:
+        """A person has paused it, had it go on, or killed it."""
+        if what == "kill":
+            self.lose("lost")
+        elif what in ("pause", "continue"):
+            self._paused = what == "pause"
+            if self._settled == "frozen":
+                self._settled = ""
 
     def add(self, event: Event) -> None:
         """Take in one of its events."""

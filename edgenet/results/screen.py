@@ -15,7 +15,7 @@ from rich.text import Text
 from edgenet.results import text
 from edgenet.results.events import Event, natural
 from edgenet.results.nodewatch import NodeWatch
-from edgenet.results.watch import Watch
+from edgenet.results.watch import Watch, changed
 
 _BAD = "bold bright_red"
 _STYLES = {
@@ -28,6 +28,7 @@ _STYLES = {
     "lost": _BAD,
     "frozen": _BAD,
     "failed": _BAD,
+    "paused": "yellow",
     "interrupted": "yellow",
 }
 _MOST_ROWS = 24
@@ -37,7 +38,7 @@ _OTHER_LINES = 11
 
 
 _FAULTS = 3
-"""The latest faults, that are shown."""
+"""The latest faults and changes, that are shown."""
 
 _LEAST_WIDTHS = {
     "node": 6,
@@ -219,9 +220,10 @@ def _curves(watch: Watch, frame: Frame) -> Table:
 
 
 def _faults(watch: Watch, frame: Frame) -> list[Text]:
-    """The latest faults, one line each."""
-    lines = [Text(), *(_fault(fault) for fault in watch.faults[-_FAULTS:])] if watch.faults else []
-    hidden = len(watch.faults) - _FAULTS
+    """The latest faults, and what was made to happen, one line each."""
+    told = sorted([*watch.faults, *watch.changes], key=lambda event: event.t)
+    lines = [Text(), *(_happened(event) for event in told[-_FAULTS:])] if told else []
+    hidden = len(told) - _FAULTS
     if hidden > 0:
         lines.append(Text(f"and {hidden} earlier", style="dim"))
     for line in lines:
@@ -229,7 +231,9 @@ def _faults(watch: Watch, frame: Frame) -> list[Text]:
     return lines
 
 
-def _fault(event: Event) -> Text:
+def _happened(event: Event) -> Text:
+    if event.name == "change":
+        return Text.assemble(("network  ", "dim"), (changed(event), "yellow"))
     line = Text.assemble((f"round {event.round}  ", "dim"))
     line.append(f"{event.text('peer')} {event.text('what')}", style=_BAD)
     return line.append(f"  {event.text('why')} (seen by {event.node})", style="dim")

@@ -18,9 +18,13 @@ _TONES = "".join(
     for n in range(8)
 )
 
-STYLE = f"""
+COLOURS = f"""
 :root {{ {_LIGHT} }}
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
+"""
+"""The variables that everything else is made of."""
+
+STYLE = f"""{COLOURS}
 * {{ box-sizing: border-box; }} body {{ margin: 0 auto; max-width: 1180px; padding: 28px 20px 48px;
   background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }}
 h1 {{ margin: 0; font-size: 26px; overflow-wrap: anywhere; }}

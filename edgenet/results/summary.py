@@ -56,7 +56,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     joules = sum(known_j)
     return {
         "schema_version": SCHEMA_VERSION,
-        "outcome": _OUTCOMES.get(code, f"exit code {code}"),
+        "outcome": outcome(code),
         "exit_code": code,
         **{key: run.get(key) for key in ("scheme", "topology", "seed")},
         "rounds": len(rounds),
@@ -78,6 +78,11 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "faults": [_fault(event, tally.start_s) for event in tally.faults],
         "changes": [_change(event, tally.start_s) for event in tally.changes],
     }
+
+
+def outcome(code: int) -> str:
+    """How a command that ended with this exit code ended, in a word or two."""
+    return _OUTCOMES.get(code, f"exit code {code}")
 
 
 def _node(node: NodeTally, joules: dict[str, Any] | None) -> dict[str, Any]:

@@ -12,6 +12,11 @@ from edgenet.results.ledger import APART
 from edgenet.results.nodewatch import NodeWatch
 
 
+def changed(event: Event) -> str:
+    """What a `change` event says, and whether a person did it."""
+    return event.text("says") + (", by hand" if event.text("by") == "hand" else "")
+
+
 @dataclass(frozen=True)
 class RoundWatch:
     """One finished round."""
@@ -40,6 +45,8 @@ class Watch:
         self.rounds: list[RoundWatch] = []
         self.faults: list[Event] = []
         """Each by the first node that saw it: every peer of a lost server says so."""
+        self.changes: list[Event] = []
+        """What the topology, or a person, had happen."""
         self._known_faults: set[tuple[str, str, int]] = set()
         self.start_s: float | None = None
         """Epoch seconds of the first event."""
@@ -91,6 +98,9 @@ class Watch:
     def add(self, event: Event) -> None:
         """Take in one event; unknown ones change nothing."""
         self.start_s = event.t if self.start_s is None else min(self.start_s, event.t)
+        if not event.node:
+            self._change(event)
+            return
         self.nodes.setdefault(event.node, NodeWatch(event.node)).add(event)
         if event.round > 0 and self._training_s is None:
             self._training_s = event.t
@@ -129,6 +139,15 @@ class Watch:
         ends = (event.node, event.text("peer")) if sent else (event.text("peer"), event.node)
         both = self._bytes.setdefault(event.round, {}).setdefault((*ends, kind), [0, 0])
         both[0 if sent else 1] += event.count("payload") + event.count("overhead")
+
+    def _change(self, event: Event) -> None:
+        """Of the launcher's journal."""
+        if event.name != "change":
+            return
+        self.changes.append(event)
+        node = self.nodes.get(event.text("target"))
+        if node is not None:
+            node.told(event.text("what"))
 
     def _fault(self, event: Event) -> None:
         fault = (event.text("peer"), event.text("what"), event.round)

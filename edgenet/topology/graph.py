@@ -6,10 +6,35 @@ A wire and a switch are one hop; through a medium with a base, member to member 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from edgenet.topology.spec import LinkSpec, Topology
+from edgenet.topology.spec import Topology
+
+
+class Joint(Protocol):
+    """A link, as far as it joins nodes (topology.spec.LinkSpec, or what a run recorded of it)."""
+
+    @property
+    def name(self) -> str:
+        """Of the link."""
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The nodes on it, or the members of a medium."""
+
+    @property
+    def base(self) -> str | None:
+        """In the middle of a medium; None for a wire or a switch."""
+
+
+class Joined(Protocol):
+    """What has links (topology.spec.Topology)."""
+
+    @property
+    def links(self) -> Sequence[Joint]:
+        """In file order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +49,19 @@ class Hop:
     """Name of the node it reaches."""
 
 
-def hops(topology: Topology, node: str) -> Iterator[Hop]:
+def hops(topology: Joined, node: str) -> Iterator[Hop]:
     """All hops that leave `node`: links in file order, then nodes in file order."""
     for link in topology.links:
         for target in _across(link, node):
             yield Hop(link=link.name, source=node, target=target)
 
 
-def neighbours(topology: Topology, node: str) -> tuple[str, ...]:
+def neighbours(topology: Joined, node: str) -> tuple[str, ...]:
     """The nodes one hop away, each once, in the order of `hops`."""
     return tuple(dict.fromkeys(hop.target for hop in hops(topology, node)))
 
 
-def route(topology: Topology, a: str, b: str) -> tuple[Hop, ...] | None:
+def route(topology: Joined, a: str, b: str) -> tuple[Hop, ...] | None:
     """The way from `a` to `b` with the fewest hops; () from a node to itself, None if none exists.
 
     Of several shortest ways it is the one whose links come first in the file. The way back crosses
@@ -72,7 +97,7 @@ def components(topology: Topology) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in found.values())
 
 
-def _reached(topology: Topology, start: str) -> set[str]:
+def _reached(topology: Joined, start: str) -> set[str]:
     """All that `start` reaches. A link is crossed once as a whole: linear in the links' ends."""
     seen, waiting = {start}, deque([start])
     links = list(topology.links)
@@ -88,7 +113,7 @@ def _reached(topology: Topology, start: str) -> set[str]:
     return seen
 
 
-def _across(link: LinkSpec, node: str) -> Iterator[str]:
+def _across(link: Joint, node: str) -> Iterator[str]:
     """The nodes that one crossing of `link` reaches from `node`."""
     if node == link.base:
         yield from link.ends

@@ -1,0 +1,148 @@
+"""The live page in a real browser, on a real run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Tab, browser
+from facilities import needs
+
+pytestmark = [pytest.mark.processes, needs("chromium")]
+
+TOPOLOGY = """\
+name: cell
+nodes: {server: {}, learner: {count: 3}}
+links: {air: {rate: 20 Mbit, delay: 2 ms, base: server, members: learner}}
+train: {scheme: fedavg, model: two-nn-small, data: {name: digits, train: 120, test: 60},
+        rounds: 100000, batch: 20, lr: 0.1}
+faults: {silence: 20 s, quorum: 0.3}
+seed: 7
+"""
+
+
+class Watched:
+    """`edgenet run --watch`, and the address of its page."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "cell.yaml").write_text(TOPOLOGY, encoding="utf-8")
+        start = [sys.executable, "-m", "edgenet", "run", str(folder / "cell.yaml"), "--watch"]
+        self.process = subprocess.Popen(
+            [*start, "--out", str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        said = ""
+        while not (found := re.search(r"watch: (http://\S+)", said)):
+            said = self.process.stderr.readline()
+            assert said, "the run does not start"
+        self.url = found[1]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=30)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    run = Watched(tmp_path_factory.mktemp("watched"))
+    yield run
+    if run.process.poll() is None:
+        run.end()
+
+
+@pytest.fixture
+def tab() -> Iterator[Tab]:
+    with browser() as found:
+        yield found
+
+
+def pictured(tab: Tab, name: str) -> None:
+    """Keep a picture for people, where they ask for it: EDGENET_PICTURES=folder."""
+    folder = os.environ.get("EDGENET_PICTURES")
+    if folder:
+        tab.picture(Path(folder) / f"{name}.png")
+
+
+ROW = "document.querySelector('[data-node={}]')"
+
+
+def test_the_page_shows_the_run_without_a_complaint(watched: Watched, tab: Tab) -> None:
+    tab.open(watched.url)
+    tab.until("document.querySelectorAll('#log .round').length > 3")
+    states = tab.value("[...document.querySelectorAll('.chip')].map(chip => chip.textContent)")
+    assert len(states) == 4
+    assert set(states) <= {"computing", "waiting", "sending", "evaluating", "connecting"}
+    assert tab.value("document.querySelectorAll('#network .dot').length") == 4
+    assert tab.value("document.querySelectorAll('#network .lane').length") == 6
+    tab.until("document.querySelectorAll('#network .busy, #network .full').length > 0")
+    assert tab.value("document.querySelectorAll('.curves path.series').length") == 3
+    assert tab.complaints == []
+    pictured(tab, "watch-1280")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_is_wide_enough(watched: Watched, tab: Tab, dark: bool) -> None:
+    tab.open(watched.url, width=390, height=844, dark=dark)
+    tab.until("document.querySelectorAll('#log .round').length > 3")
+    assert tab.too_wide == 0
+    heights = tab.value("[...document.querySelectorAll('#nodes button')].map(b => b.offsetHeight)")
+    assert min(heights) >= 36
+    assert tab.complaints == []
+    pictured(tab, f"watch-390{'-dark' * dark}")
+
+
+def test_a_link_is_degraded_and_restored_with_the_keyboard(watched: Watched, tab: Tab) -> None:
+    tab.open(watched.url)
+    tab.until("document.querySelector('[data-link=air] button:enabled') !== null")
+    tab.value("document.querySelector('[data-link=air] button').focus()")
+    tab.press("Enter")
+    tab.until("document.activeElement.name === 'rate'")
+    tab.call("Input.insertText", text="fast")
+    tab.press("Enter")
+    tab.until("document.getElementById('degrade-refused').textContent.includes('bad rate')")
+    tab.value("document.activeElement.select()")
+    tab.call("Input.insertText", text="5 Mbit")
+    tab.press("Enter")
+    tab.until("document.querySelector('.link.degraded .status') !== null")
+    assert "5 Mbit/s" in tab.value("document.querySelector('.link .status').textContent")
+    tab.until("document.querySelectorAll('.curves .mark.change').length === 3")
+    tab.value("document.querySelector('[data-link=air] button:last-child').click()")
+    tab.until("document.querySelector('.link.degraded') === null")
+    assert tab.complaints == []
+
+
+def test_kill_asks_once_more_and_kills(watched: Watched, tab: Tab) -> None:
+    tab.open(watched.url)
+    kill = ROW.format("learner2") + ".querySelector('[data-kill]')"
+    tab.until(f"{ROW.format('learner2')} !== null && !{kill}.disabled")
+    tab.value(f"{kill}.focus(); {kill}.click()")
+    assert tab.value(f"{kill}.textContent") == "Kill learner2?"
+    tab.value(f"{kill}.click()")
+    chip = ROW.format("learner2") + ".querySelector('.chip').textContent"
+    tab.until(f"{chip} === 'lost'")
+    tab.until("document.getElementById('log').innerText.includes('learner2 is killed, by hand')")
+    assert tab.value(f"{kill}.disabled")
+    assert tab.complaints == []
+    pictured(tab, "watch-killed")
+
+
+def test_the_page_outlives_the_run(watched: Watched, tab: Tab) -> None:
+    tab.open(watched.url)
+    tab.until("document.querySelectorAll('#log .round').length > 3")
+    assert watched.end() == 130
+    tab.until("document.getElementById('outcome').textContent === 'interrupted'")
+    assert tab.value("document.querySelectorAll('#log .round').length") > 3
+    assert tab.value("document.querySelectorAll('td.act:not([hidden])').length") == 0
+    pictured(tab, "watch-over")
