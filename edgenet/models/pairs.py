@@ -1,4 +1,4 @@
-"""Weight versions from (error, activation) pairs: mcPipe's, and a cheaper one for linear layers.
+"""Weight versions from (error, activation) pairs: mcPipe's, and a cheaper one by low rank.
 
 The notation and the equations stand in versions.py.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from edgenet.models.products import Pair, Saved
+from edgenet.models.products import LOW_RANK, Pair, Saved
 from edgenet.models.versions import Held, Layer, size
 
 SCRATCH_BYTES = 4 * 1024 * 1024
@@ -103,7 +103,7 @@ class Recomputed(Layer):
 
 @dataclass
 class LowRank(Layer):
-    """The newest version, and pairs; for linear layers."""
+    """The newest version, and pairs; for linear layers and convolutions."""
 
     pending: deque[list[Pair]] = field(default_factory=deque)
     """The pairs of the newest updates that some backward's version does not have, oldest first."""
@@ -117,19 +117,22 @@ class LowRank(Layer):
         self, delta: Tensor, x: Tensor, saved: Saved, version: int, *, wanted: bool
     ) -> tuple[Tensor, Pair]:
         """(4)."""
-        if not wanted:
-            return delta.new_empty(0), (delta, x)
-        behind = self.newest - version
+        product, behind = self.product, self.newest - version
+        assert isinstance(product, LOW_RANK)
+        error, pair = product.backward(delta, x, product.weights, saved, wanted=wanted)
+        if not wanted or not behind:
+            return error, pair
         now, past, rest = self.motion.earlier(behind)
-        weight = self.product.weights[0]
-        error = torch.mm(delta, weight).mul_(now)
+        if now != 1:
+            error.mul_(now)
         if past:
-            error.addmm_(delta, self.velocity[0], alpha=past)
+            moved, _ = product.backward(delta, x, self.velocity, saved, wanted=True)
+            error.add_(moved, alpha=past)
         recent = list(self.pending)[len(self.pending) - behind :]
-        for many, scale in zip(recent, rest, strict=True):
-            for other, activation in many:
-                error.addmm_(delta @ other.t(), activation, alpha=scale)
-        return error, (delta, x)
+        pairs = [each for many in recent for each in many]
+        scales = [scale for many, scale in zip(recent, rest, strict=True) for _ in many]
+        product.add_through(error, delta, pairs, scales)
+        return error, pair
 
     def update(self, oldest: int) -> None:
         """In place; keep the pairs that a version to come back to does not have."""

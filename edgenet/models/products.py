@@ -12,6 +12,7 @@ matrix, output channels of a convolution, channels of a normalisation.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -72,6 +73,14 @@ class LinearProduct:
         if len(into) > 1:
             into[1].add_(delta.sum(0))
 
+    def add_through(
+        self, error: Tensor, delta: Tensor, pairs: Sequence[Pair], scales: Sequence[float]
+    ) -> None:
+        """error += what delta would pass down if the weights were the sum over the pairs of scale x
+        gradient: (delta delta_j^T) a_j, with batch x batch numbers between."""
+        for (other, a), scale in zip(pairs, scales, strict=True):
+            error.addmm_(delta @ other.t(), a, alpha=scale)
+
 
 class ConvolutionProduct:
     """nn.Conv2d with zeros around the image."""
@@ -97,12 +106,39 @@ class ConvolutionProduct:
     def add_gradients(
         self, into: Weights, pairs: Sequence[Pair], scales: Sequence[float], rows: slice = ALL
     ) -> None:
-        """Pair by pair, since their inputs are of different mini-batches."""
-        for (delta, x), scale in zip(pairs, scales, strict=True):
-            mine = delta[:, rows]
-            into[0].add_(self._backward(mine, x, into[0], [False, True, False])[1], alpha=scale)
-            if len(into) > 1:
-                into[1].add_(mine.sum((0, 2, 3)), alpha=scale)
+        """One correlation for all pairs, as of one large mini-batch."""
+        delta = torch.cat([s * d[:, rows] for (d, _), s in zip(pairs, scales, strict=True)])
+        x = torch.cat([a for _, a in pairs])
+        into[0].add_(self._backward(delta, x, into[0], [False, True, False])[1])
+        if len(into) > 1:
+            into[1].add_(delta.sum((0, 2, 3)))
+
+    def add_through(
+        self, error: Tensor, delta: Tensor, pairs: Sequence[Pair], scales: Sequence[float]
+    ) -> None:
+        """As a linear layer whose samples are the places of the output, whose inputs are what the
+        kernel sees from there: one tap of it after the other, so that no patch is copied out."""
+        m = self.module
+        above, beside = (size for size in m.padding if isinstance(size, int))
+        others = torch.cat([s * _places(d) for (d, _), s in zip(pairs, scales, strict=True)])
+        likeness = _places(delta) @ others.t()
+        border = (beside, beside, above, above)
+        x = nn.functional.pad(torch.cat([a for _, a in pairs]), border)
+        seen = x.permute(0, 2, 3, 1).contiguous()
+        found = seen.new_zeros(len(delta), *seen.shape[1:])
+        for tap in itertools.product(*map(range, m.kernel_size)):
+            rows, columns = (
+                slice(at * apart, at * apart + (size - 1) * step + 1, step)
+                for at, apart, step, size in zip(
+                    tap, m.dilation, m.stride, delta.shape[2:], strict=True
+                )
+            )
+            part = likeness @ seen[:, rows, columns].flatten(0, 2)
+            place = found[:, rows, columns]
+            place += part.view(place.shape)
+        height, width = error.shape[2:]
+        inner = found[:, above : above + height, beside : beside + width]
+        error += inner.permute(0, 3, 1, 2)
 
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
@@ -148,6 +184,15 @@ class NormalisationProduct:
         for pair, scale in zip(pairs, scales, strict=True):
             for mine, gradient in zip(into, pair, strict=True):
                 mine.add_(gradient[rows], alpha=scale)
+
+
+def _places(delta: Tensor) -> Tensor:
+    """(batch, channels, height, width) as (batch x height x width, channels)."""
+    return delta.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+LOW_RANK = (LinearProduct, ConvolutionProduct)
+"""Products that can pass an error through pairs."""
 
 
 def product_of(module: nn.Module) -> Product | None:

@@ -28,7 +28,8 @@ with coefficients that depend on mu, d, eta alone; and (1) can be turned round,
 
     delta W_o = x delta W_t + y delta V_t + sum of z_j (delta delta_j^T) a_j               (4)
 
-in which delta delta_j^T is of batch x batch numbers.
+in which delta delta_j^T is of batch x batch numbers. A convolution is such a product, too: its
+samples are the places of the output, its inputs the patches that the kernel sees there.
 """
 
 from __future__ import annotations
