@@ -30,6 +30,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         ("two-nn", 10, 199_210),  # McMahan et al. 2017, sec. 3
         ("two-nn-small", 10, 784 * 50 + 50 + 50 * 20 + 20 + 20 * 10 + 10),
         ("leaf-cnn", 62, 6_603_710),  # LEAF's CNN for FEMNIST
+        ("leaf-cnn-w8", 62, 208 + 3216 + 784 * 512 + 512 + 512 * 62 + 62),
     ],
 )
 def test_models_have_the_published_sizes(name: str, classes: int, parameters: int) -> None:

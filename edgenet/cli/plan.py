@@ -1,8 +1,12 @@
-"""Predict what each way of cutting the model costs on a network, before anything is run.
+"""Predict what each way of distributing the training costs on a network, before anything is run.
 
-Every candidate (parallel split learning behind each layer, federated averaging) is timed on this
-host for some tenths of a second; device profiles and channels do the rest. Candidates that no other
-one beats in time, bytes, memory and energy are marked with a *.
+Candidates are psl, sfl and ssl cut behind each layer, fedavg, gfl with each set of last layers, fpl
+with the junction before each layer, sl-vertical, transfer-images and d-sgd; where `place:` has
+nodes as `stage`, with every way of dealing the layers out to them. Each is timed on this host for
+some tenths of a second; device profiles and channels do the rest. Candidates that no other one
+beats in time, bytes, memory and energy are marked with a *. Schemes are compared on the topology
+as it is: under fpl, sl-vertical and transfer-images each source sees every sample, under the others
+(gfl with views apart) learners have a share of the samples each.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli import arguments, timetable
 from edgenet.cli.tables import console, table
-from edgenet.errors import DONE
+from edgenet.errors import DONE, InputError
 from edgenet.results import text
 from edgenet.results.compare import pareto
 from edgenet.results.figures import COLOURS, MARKERS, picture
@@ -24,7 +28,7 @@ from edgenet.topology import load
 if TYPE_CHECKING:
     from edgenet.node.planner import Forecast
 
-HELP = "predict time, bytes, memory and energy of every cut"
+HELP = "predict time, bytes, memory and energy of every scheme, cut, junction and placement"
 _COLUMNS = ("", "candidate", "a round", "sent", "memory (most)", "fits", "energy")
 
 
@@ -33,6 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_topology(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the candidates and their Pareto front (PNG)"
+    )
+    parser.add_argument(
+        "--schemes", metavar="A,B", help="only candidates of these schemes (default: all)"
+    )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="members of a shared medium share its rate, as in --launcher namespaces; paced links "
+        "(default) do not",
     )
     parser.add_argument(
         "--timetable",
@@ -51,7 +64,10 @@ def execute(options: argparse.Namespace) -> int:
             options.topology, arguments.overrides(options), as_json=options.format == "json"
         )
         return DONE
-    found = forecasts(options.topology, arguments.overrides(options))
+    found, left_out = forecasts(
+        options.topology, arguments.overrides(options), _schemes(options.schemes),
+        shared=options.shared,
+    )  # fmt: skip
     front = pareto({each.name: _costs(each) for each in found})
     if options.plot is not None:
         _draw(found, front, options.plot)
@@ -59,32 +75,58 @@ def execute(options: argparse.Namespace) -> int:
         print(json.dumps([_about(each, each.name in front) for each in found], indent=2))
         return DONE
     out = console()
-    rows = [_row(each, each.name in front) for each in found]
-    out.print(table(_COLUMNS, rows))
-    out.print(
+    out.print(table(_COLUMNS, [_row(each, each.name in front) for each in found]))
+    notes = [
         "* nobody beats it in time, bytes, memory and energy at once. Evaluation, and nodes that "
         "compete for this host's cores, are not in the prediction.",
-        markup=False,
-        soft_wrap=True,
-    )
+        f"To run the first: edgenet run {options.topology} {_sets(found[0])}",
+        *(f"Left out, {scheme}: {why}" for scheme, why in left_out.items()),
+    ]
+    for note in notes:
+        out.print(note, markup=False, soft_wrap=True)
     return DONE
 
 
-def forecasts(path: Path, overrides: Sequence[str]) -> list[Forecast]:
-    """Every candidate on the network of a topology file, the quickest first.
+def forecasts(
+    path: Path, overrides: Sequence[str], schemes: Sequence[str] = (), *, shared: bool = False
+) -> tuple[list[Forecast], dict[str, str]]:
+    """Every candidate on the network of a topology file, the quickest first; and the schemes that
+    cannot be run on it, with the reason.
+
+    Args:
+        path: of the file.
+        overrides: what is changed in it.
+        schemes: only these; () = all that can be predicted.
+        shared: members of a shared medium share its rate.
 
     Raises:
-        InputError: the topology cannot run one of the schemes.
+        InputError: the topology cannot run any of the schemes.
     """
     from edgenet.models.calibrate import calibrate
-    from edgenet.node.plan import resolve
-    from edgenet.node.planner import Planner
+    from edgenet.node.costing import Costs
+    from edgenet.node.predictions import PREDICTED, predict
 
-    whole = resolve(load(path, (*overrides, "train.scheme=fedavg")))
-    cut = resolve(load(path, (*overrides, "train.scheme=psl", "train.cut=1")))
-    host_flops = calibrate()
-    found = [*Planner(cut, host_flops).split(), Planner(whole, host_flops).federated()]
-    return sorted(found, key=lambda each: each.round_s)
+    unknown = [name for name in schemes if name not in PREDICTED]
+    if unknown:
+        raise InputError(
+            f"--schemes: nothing is predicted for '{unknown[0]}'; choices are "
+            + ", ".join(PREDICTED)
+        )
+    load(path, overrides)  # its own mistakes come first
+    return predict(
+        lambda changes: load(path, (*overrides, *changes)),
+        Costs(calibrate()),
+        schemes or tuple(PREDICTED),
+        shared=shared,
+    )
+
+
+def _schemes(words: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, (words or "").split(",")))
+
+
+def _sets(of: Forecast) -> str:
+    return " ".join(f"--set {setting}" for setting in of.settings)
 
 
 def _costs(of: Forecast) -> tuple[float, ...]:
@@ -99,8 +141,11 @@ def _about(of: Forecast, best: bool) -> dict[str, Any]:
     return {
         "candidate": of.name,
         "pareto": best,
+        "set": list(of.settings),
         "round_s": of.round_s,
         "sent_bytes": of.sent_bytes,
+        "once_s": of.once_s,
+        "once_bytes": of.once_bytes,
         "memory_bytes": dict(of.memory_bytes),
         "does_not_fit": _misfits(of),
         "energy_j": of.energy_j,

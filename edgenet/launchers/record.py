@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 import edgenet
 from edgenet.channels import channel
-from edgenet.devices.radio import RADIOS
 from edgenet.launchers.policy import End
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import RunDir, write_json
+from edgenet.topology.graph import radio_of
 from edgenet.topology.spec import LinkSpec, Topology
 
 _PACKAGES = ("torch", "torchvision", "numpy", "psutil", "PyYAML", "rich")
@@ -99,11 +99,8 @@ class Record:
 
 
 def _radio(topology: Topology, node: str) -> dict[str, str]:
-    """The radio of a node that is a member of a cell; the cell's base is mains-powered."""
-    for link in topology.links:
-        if link.profile in RADIOS and node in link.ends and node != link.base:
-            return {"radio": link.profile}
-    return {}
+    radio = radio_of(topology, node)
+    return {} if radio is None else {"radio": radio}
 
 
 def _link(topology: Topology, link: LinkSpec) -> dict[str, Any]:

@@ -186,9 +186,9 @@ def with_junction(
         InputError: there is no such layer, or a source has another kind of input.
     """
     at = _index(model, before)
-    branches = _branches(model, at, shapes, image, generator)
+    branches = branches_of(model, at, shapes, image, generator)
     junction = Junction(
-        _widths(branches, shapes), _input_shape(model, at, image), activation=activation,
+        widths_of(branches, shapes), input_shape_of(model, at, image), activation=activation,
         learned=learned,
     )  # fmt: skip
     junction.draw(tuple(shapes), generator)
@@ -211,14 +211,14 @@ def widened(
         InputError: there is no such layer, or it is not fully connected.
     """
     at = _index(model, before)
-    branches = _branches(model, at, shapes, image, generator)
+    branches = branches_of(model, at, shapes, image, generator)
     layers = OrderedDict(list(model.named_children())[at:])
     linear = getattr(layers[before], "linear", None)
     if not isinstance(linear, nn.Linear):
         raise InputError(
             f"layer {before} is not fully connected; outputs side by side need one that is"
         )
-    inputs = sum(_widths(branches, shapes).values())
+    inputs = sum(widths_of(branches, shapes).values())
     wide = Linear(inputs, linear.out_features)
     layers[before].linear = wide
     initialise(LayerList(OrderedDict(wide=wide)), generator)
@@ -232,9 +232,11 @@ def _index(model: LayerList, before: str) -> int:
     return names.index(before)
 
 
-def _branches(
+def branches_of(
     model: LayerList, at: int, shapes: Mapping[str, Shape], image: Shape, draw: torch.Generator
 ) -> dict[str, LayerList]:
+    """Each source's own copy of the layers in front of number `at`; of a source whose input is a
+    vector, its one fully connected layer. Raises InputError for any other input."""
     branches = {}
     for source, shape in shapes.items():
         if shape == image:
@@ -249,15 +251,17 @@ def _branches(
     return branches
 
 
-def _widths(branches: Mapping[str, LayerList], shapes: Mapping[str, Shape]) -> dict[str, int]:
+def widths_of(branches: Mapping[str, LayerList], shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """How many numbers of a sample each branch puts out."""
     return {
         source: math.prod(_output_shape(layers, shapes[source]))
         for source, layers in branches.items()
     }
 
 
-def _input_shape(model: LayerList, at: int, image: Shape) -> Shape:
-    """Of layer number `at`; flat where it flattens by itself."""
+def input_shape_of(model: LayerList, at: int, image: Shape) -> Shape:
+    """What a junction in front of layer number `at` puts out: the shape of a sample at the layer's
+    input, flat where it flattens by itself. `image` is the shape of the model's own input."""
     shape = _output_shape(LayerList(OrderedDict(list(model.named_children())[:at])), image)
     first = next(iter(list(model.children())[at].children()))
     return (math.prod(shape),) if isinstance(first, nn.Flatten) else shape

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,25 @@ class StageCost:
     def memory_bytes(self) -> int:
         """Everything that one batch needs at once."""
         return self.weight_bytes + self.gradient_bytes + self.stash_bytes
+
+    def of_batch(self, part: float) -> StageCost:
+        """What `part` of the batch costs: the optimizer does not ask for its size."""
+        return replace(self, forward_s=self.forward_s * part, backward_s=self.backward_s * part)
+
+    def times(self, factor: float) -> StageCost:
+        """What as many times more outputs of the same inputs cost."""
+        return StageCost(
+            forward_s=self.forward_s * factor,
+            backward_s=self.backward_s * factor,
+            step_s=self.step_s * factor,
+            weight_bytes=round(self.weight_bytes * factor),
+            gradient_bytes=round(self.gradient_bytes * factor),
+            stash_bytes=self.stash_bytes,  # its inputs, above all
+        )
+
+    def __add__(self, other: StageCost) -> StageCost:
+        """Of both, one behind the other in one stage."""
+        return StageCost(**{k: v + getattr(other, k) for k, v in asdict(self).items()})
 
 
 def stage_cost(
@@ -89,6 +109,23 @@ def stage_cost(
         stash_bytes=stash,
     )
     return cost, y
+
+
+def call_s(act: Callable[[], object], budget_s: float = 0.02) -> float:
+    """CPU seconds of `act` on one thread of this host, the median."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        act()
+        laps: list[float] = []
+        begin = time.thread_time()
+        while len(laps) < _LEAST or time.thread_time() - begin < budget_s:
+            start = time.thread_time()
+            act()
+            laps.append(time.thread_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return statistics.median(laps)
 
 
 def _laps(

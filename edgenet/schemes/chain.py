@@ -28,6 +28,10 @@ Judge = Callable[[Tensor, Tensor], tuple[float, Tensor]]
 """(activation, indices of its samples) -> (loss, error of the activation): what lies above."""
 
 
+NOWHERE = "none"
+"""As `spread`: all layers stay on the first node."""
+
+
 def first(
     layers: Stage,
     eye: Eye,
@@ -105,6 +109,8 @@ def deal(layers: LayerList, nodes: int, starts: Sequence[str]) -> list[LayerList
 def working(stages: Sequence[str], layers: LayerList, starts: Sequence[str]) -> tuple[str, ...]:
     """Those of the nodes placed as `stage` that get layers: as many as `spread` names, or as there
     are layers left behind the first node's. The others have nothing to do."""
+    if tuple(starts) == (NOWHERE,):
+        return ()
     return tuple(stages[: len(starts) or len(layers.layer_names) - 1])
 
 
@@ -158,8 +164,8 @@ class ChainOptions:
     """How the layers are dealt out."""
 
     spread: tuple[str, ...] = ()
-    """The layers that the second node and each further one begin with; none = pieces of equal
-    length."""
+    """The layers that the second node and each further one begin with; [] = pieces of equal length,
+    'none' = all on the first."""
 
 
 def _play_first(bench: Bench) -> None:

@@ -23,14 +23,14 @@ from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Bench, Role, Rounds, Scheme, Setting
 from edgenet.schemes.local import mean, require_finite
 
-_CHUNK = 1024
+CHUNK = 1024
 """Images in a message."""
 
 
 def source(server: Link, eye: Eye, indices: Tensor, rounds: Rounds) -> None:
     """A source: its images leave once."""
     with rounds.enter(rounds.first):
-        for at in torch.split(indices, _CHUNK):
+        for at in torch.split(indices, CHUNK):
             server.send(eye.train(at), kind=Kind.DATA)
 
 
@@ -62,7 +62,7 @@ def collect(sources: LinkGroup, count: int, samples: int) -> Tensor:
     Raises:
         NodeError: a source was lost before it had sent all.
     """
-    parts = [sources.gather() for _ in range(0, samples, _CHUNK)]
+    parts = [sources.gather() for _ in range(0, samples, CHUNK)]
     if len(parts[-1]) < count:
         raise NodeError(f"only {', '.join(parts[-1])} sent all images; nothing to train on is left")
     return torch.cat([part[name] for name in parts[-1] for part in parts])

@@ -19,8 +19,8 @@ class FplOptions:
     """'learned': a junction; 'mean': the mean of the branches' outputs instead, nothing to learn
     (with one source: no junction at all)."""
     spread: tuple[str, ...] = ()
-    """The layers that the nodes placed as `stage` begin with, one for each; none = pieces of equal
-    length, and stages for which none is left idle."""
+    """The layers that the nodes placed as `stage` begin with, one for each; [] = pieces of equal
+    length, and stages for which none is left idle; 'none' = all on the server."""
     joins: Mapping[str, int] = field(default_factory=dict)
     """{source: the epoch with which it joins (again)}; before it, or since it left, it does not
     take part."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgenet.devices.radio import RADIOS
 from edgenet.topology.spec import Topology
 
 
@@ -95,6 +96,15 @@ def components(topology: Topology) -> tuple[tuple[str, ...], ...]:
     for node in topology.nodes:
         found.setdefault(part[node.name], []).append(node.name)
     return tuple(tuple(names) for names in found.values())
+
+
+def radio_of(topology: Topology, node: str) -> str | None:
+    """The kind of radio (`edgenet.devices.radio`) of a node that is a member of a cell; a cell's
+    base is mains-powered and has none to be counted."""
+    for link in topology.links:
+        if link.profile in RADIOS and node in link.ends and node != link.base:
+            return link.profile
+    return None
 
 
 def _reached(topology: Joined, start: str) -> set[str]:

@@ -1,0 +1,117 @@
+"""Predictions for split learning: `psl`, `sfl`, `ssl`, cut behind every layer but the last."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from edgenet.links.protocol import Kind
+from edgenet.models.timing import StageCost
+from edgenet.node.costing import message_bytes
+from edgenet.node.forecast import Chain, Worker, star_s
+from edgenet.node.planner import Forecast, Planner, Sketch
+from edgenet.schemes.split import compact
+
+
+def split(planner: Planner) -> Iterator[Forecast]:
+    """Every cut of the planner's scheme."""
+    sync = ("train.sync=epoch",) if planner.train.scheme == "sfl" else ()
+    for number, row in enumerate(planner.rows[:-1], start=1):
+        sketch = planner.begin(f"cut {row.name}", f"train.cut={row.name}", *sync)
+        _Cut(planner, sketch, number).fill()
+        yield planner.finish(sketch)
+
+
+class _Cut:
+    """One candidate: the clients hold the first `number` layers."""
+
+    def __init__(self, planner: Planner, sketch: Sketch, number: int) -> None:
+        self._planner, self._sketch, self._number = planner, sketch, number
+        (self._server,), self._clients = planner.cast("server"), planner.cast("client")
+        self._batch = planner.train.batch
+        self._head = planner.cost(0, number, self._batch)
+        state = list(planner.part(0, number).state_dict().values())
+        common = planner.train.scheme != "psl"
+        self._opening = message_bytes([1, state if common else []], Kind.WEIGHTS)
+        self._closing = message_bytes([state], Kind.WEIGHTS) if common else 0
+
+    def fill(self) -> None:
+        """Work out the round; under ssl one client after the other."""
+        in_turn = self._planner.train.scheme == "ssl"
+        for names in [(name,) for name in self._clients] if in_turn else [self._clients]:
+            self._take_turn(names)
+
+    def _take_turn(self, names: Sequence[str]) -> None:
+        """Full batches and the last, smaller ones are predicted apart: a step with fewer clients
+        or samples is shorter. What opens and closes a round comes with the last of them."""
+        samples, batch = self._planner.samples, self._batch
+        full = {name: samples[name] // batch for name in names}
+        rest = {name: samples[name] % batch for name in names}
+        kinds = list(steps_of(full, rest, batch))
+        for sizes, times in kinds[:-1]:
+            self._make_steps(sizes, times, framed=False)
+        sizes, times = kinds[-1]
+        self._make_steps(sizes, times, framed=True)
+        for name in names:
+            self._sketch.hold(name, self._head.memory_bytes)
+            self._sketch.sent[self._server, name] += self._opening
+            self._sketch.sent[name, self._server] += self._closing
+
+    def _make_steps(self, sizes: Mapping[str, int], times: int, *, framed: bool) -> None:
+        times *= self._planner.train.local_epochs
+        sketch, planner = self._sketch, self._planner
+        workers = {name: self._worker(name, size, framed) for name, size in sizes.items()}
+        rows = sum(sizes.values())
+        cost = planner.cost(self._number, None, rows)
+        sketch.round_s += star_s(list(workers.values()), self._tail(cost, sizes), times)
+        sketch.busy_s[self._server] += times * planner.on(self._server, cost.train_s)
+        sketch.hold(self._server, cost.memory_bytes + 2 * self._smashed(rows).nbytes)
+        for name, worker in workers.items():
+            sketch.busy_s[name] += times * (worker.before_s + worker.after_s)
+            sketch.sent[name, self._server] += times * worker.up_bytes
+            sketch.sent[self._server, name] += times * worker.down_bytes
+
+    def _tail(self, cost: StageCost, sizes: Mapping[str, int]) -> Chain:
+        """The server's part of a step: uploads side by side, each client's own loss."""
+        planner = self._planner
+        width = self._smashed(1).numel()
+        host_s = planner.costs.joined(max(sizes.values()), [width] * len(sizes))
+        host_s += sum(planner.loss_s(size) for size in sizes.values())
+        return Chain([planner.turn(self._server, cost, host_s)])
+
+    def _worker(self, name: str, size: int, framed: bool) -> Worker:
+        planner, server = self._planner, self._server
+        turn = planner.turn(name, self._head.of_batch(size / self._batch))
+        labels = compact(torch.zeros(size, dtype=torch.int64))
+        return Worker(
+            before_s=turn.forward_s,
+            up=planner.way(name, server),
+            up_bytes=message_bytes([self._smashed(size), labels], Kind.ACTIVATION),
+            down=planner.way(server, name),
+            down_bytes=message_bytes([self._smashed(size)], Kind.GRADIENT),
+            after_s=turn.backward_s + turn.step_s,
+            meanwhile_s=planner.fetch_s(name, size),
+            opening_bytes=self._opening if framed else 0,
+            closing_bytes=self._closing if framed else 0,
+        )
+
+    def _smashed(self, rows: int) -> Tensor:
+        return torch.empty(rows, *self._planner.rows[self._number - 1].output_shape)
+
+
+def steps_of(
+    full: Mapping[str, int], rest: Mapping[str, int], batch: int
+) -> Iterator[tuple[dict[str, int], int]]:
+    """({worker: samples}, how many steps are like that) of one pass, in order."""
+    lengths = sorted({0, *full.values(), *(n + 1 for name, n in full.items() if rest[name])})
+    for start, end in itertools.pairwise(lengths):
+        sizes = {}
+        for name in full:
+            if full[name] > start:
+                sizes[name] = batch
+            elif full[name] == start and rest[name]:
+                sizes[name] = rest[name]
+        yield sizes, end - start
