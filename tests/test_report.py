@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_run import Writer, about, fedavg
+from synthetic_run import START_S, Writer, about, fedavg
 
 from edgenet.cli.main import main
+from edgenet.meters import Journal
 from edgenet.results.compare import Comparison, Step, Trial
+from edgenet.results.compare_plots import draw
 from edgenet.results.compare_report import compare_html
 from edgenet.results.details import gather
 from edgenet.results.events import run_events
+from edgenet.results.happened import Happening, happenings
 from edgenet.results.network import links_of, rate
 from edgenet.results.rundir import write_json
 from edgenet.results.tally import Tally
@@ -236,3 +240,40 @@ def test_report_of_a_comparison_reads_what_it_left_behind(
     page = checked((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "<b>80.0</b>" in page
     assert "edgenet compare T" in page
+
+
+def test_what_happened_is_marked_on_the_curves(tmp_path: Path) -> None:
+    writer = fedavg(tmp_path, lost="learner1")
+    journal = Journal(writer.run.events_file)
+    journal.event(
+        "change", t=START_S + 3.25, what="cut", target="air", says="air <is> cut", by="hand"
+    )
+    journal.close()
+    page = page_of(tmp_path)
+    assert page.count('class="event fault"') == page.count('class="event change"') == 3
+    assert "<title>2.5 s: learner1 lost</title>" in page
+    assert "<title>3.2 s: air &lt;is&gt; cut, by hand</title>" in page
+    assert "full lines are faults; dashed lines are events and orders" in page
+
+
+def test_things_happen_at_their_place_in_the_rounds() -> None:
+    rounds = [{"round": n, "t_s": 10.0 + n, "wall_s": 1.0} for n in (1, 2, 3)]
+    faults = [{"t_s": t_s, "peer": "a", "what": "lost"} for t_s in (0.0, 10.5, 12.25, 99.0)]
+    placed = [each.round for each in happenings({"faults": faults}, rounds)]
+    assert placed == [0.0, 0.5, 2.25, 3.0]
+    assert [each.round for each in happenings({"faults": faults[:1]}, [])] == [0.0]
+
+
+def test_a_comparison_rings_the_rounds_in_which_something_happened(tmp_path: Path) -> None:
+    lost = Happening(round=1.5, t_s=3.0, kind="fault", says="a lost")
+    struck = dataclasses.replace(trial("psl<", 1, [0.3, 0.5], None), happened=(lost,))
+    of = dataclasses.replace(compared(None), trials=(struck,))
+    page = checked(compare_html(of, {}))
+    assert page.count('class="ring"') == 2
+    assert "psl&lt;, round 2: a lost" in page
+    assert "Rings: rounds" in page
+    assert "Rings: rounds" not in compare_html(compared(None), {})
+    draw(of, tmp_path)
+    ringed = (tmp_path / "curves.png").read_bytes()
+    draw(dataclasses.replace(of, trials=(trial("psl<", 1, [0.3, 0.5], None),)), tmp_path)
+    assert (tmp_path / "curves.png").read_bytes() != ringed

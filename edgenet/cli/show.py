@@ -13,7 +13,7 @@ from edgenet.cli.arguments import add_format, add_run
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, InputError
 from edgenet.results import text
-from edgenet.results.report import happened
+from edgenet.results.happened import said
 from edgenet.results.rundir import RunDir, latest_run
 from edgenet.results.write import write_all
 
@@ -79,7 +79,7 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
         _line(out, f"fault in round {fault['round']}: {fault['node']} lost {fault['peer']} "
                    f"({fault['what']})")  # fmt: skip
     for change in summary.get("changes", ()):
-        _line(out, f"at {text.seconds(change['t_s'])}: {happened(change)}")
+        _line(out, f"at {text.seconds(change['t_s'])}: {said(change)}")
     _line(out, f"results: {run.path}")
 
 

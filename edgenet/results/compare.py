@@ -7,10 +7,13 @@ their mean stands, and how many they were.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from edgenet.results.happened import Happening, happenings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,15 @@ class Trial:
     """Of all nodes, modelled."""
     carbon_g: float | None
     """CO2 equivalent of it."""
+    happened: tuple[Happening, ...] = ()
+    """Faults and changes."""
+
+    def struck(self) -> tuple[tuple[Step, str], ...]:
+        """The rounds in which something happened, and what."""
+        told: dict[int, list[str]] = {}
+        for each in self.happened:
+            told.setdefault(min(math.floor(each.round), len(self.steps) - 1), []).append(each.says)
+        return tuple((self.steps[n], "; ".join(says)) for n, says in told.items() if n >= 0)
 
     def reach(self, target: float) -> Step | None:
         """The first round that was at `target` or above; None if none was."""
@@ -78,6 +90,7 @@ def trial(
         peak_node_bytes=max((peak for peak in peaks if peak is not None), default=None),
         energy_j=energy_j,
         carbon_g=summary["carbon_g"],
+        happened=happenings(summary, table),
     )
 
 

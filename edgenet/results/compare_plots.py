@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgenet.results.compare import COLUMNS, Column, Comparison, Step
+from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
 from edgenet.results.figures import COLOURS, MARKERS, picture
 
 _CURVES: tuple[tuple[str, Callable[[Step], float | None]], ...] = (
@@ -55,7 +55,16 @@ def _curves(axis: Any, of: Comparison, label: str, cost: Callable[[Step], float 
             first = {"label": scheme, "markevery": max(1, len(points) // 10)}
             more = first if nth == 0 else {"marker": "", "linewidth": 0.7}
             axis.plot(*zip(*points, strict=True), **(look | more))
+            _rings(axis, each, cost)
     axis.set(xlabel=label, ylabel="test accuracy (%)")
+
+
+def _rings(axis: Any, of: Trial, cost: Callable[[Step], float | None]) -> None:
+    """Around the rounds in which something happened."""
+    for step, _ in of.struck():
+        if step.accuracy is not None and (x := cost(step)) is not None:
+            ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}
+            axis.plot([x], [100 * step.accuracy], color="#b04a00", linestyle="", **ring)
 
 
 def _front(axis: Any, of: Comparison, column: Column) -> None:

@@ -34,7 +34,9 @@ def compare_html(of: Comparison, about: Mapping[str, Any]) -> str:
             f"<h1>{escape(of.topology)} <small>{len(_shown(of))} schemes compared</small></h1>",
             _tiles(of),
             section("Table", cards(full(_table(of))), *(f"<p>{escape(n)}</p>" for n in notes(of))),
-            section("What accuracy costs", cards(*(_curves(of, *each) for each in _CURVES))),
+            section(
+                "What accuracy costs", cards(*(_curves(of, *each) for each in _CURVES)), _ringed(of)
+            ),
             section("Where the runs end", cards(*_fronts(of)), _front_words(of)),
             section("Runs", cards(full(_runs(of)))),
             section("How to repeat it", repeat(about)),
@@ -81,8 +83,25 @@ def _curves(of: Comparison, title: str, label: str, cost: Callable[[Step], float
         for nth, each in enumerate(trials):
             kind = "" if nth == 0 else "thin"
             curves.append(Curve(_points(each, cost), number % TONES, kind))
+            curves += _rings(each, cost)
     return plot(curves, names, title=title, x_label=label, y_label="test accuracy (%)",
                 x_from_zero=True)  # fmt: skip
+
+
+def _ringed(of: Comparison) -> str:
+    if not any(each.happened for each in of.trials):
+        return ""
+    return "<p>Rings: rounds in which a node was lost, or something was changed.</p>"
+
+
+def _rings(of: Trial, cost: Callable[[Step], float | None]) -> list[Curve]:
+    """Around the rounds in which something happened."""
+    found = [
+        ((x, 100 * step.accuracy), f"{of.scheme}, round {step.round}: {says}")
+        for step, says in of.struck()
+        if (x := cost(step)) is not None and step.accuracy is not None
+    ]
+    return [Curve([at for at, _ in found], 0, "ring", [hint for _, hint in found])]
 
 
 def _points(of: Trial, cost: Callable[[Step], float | None]) -> list[Point]:

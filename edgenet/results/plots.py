@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgenet.results import text
 from edgenet.results.bars import Bar, bar_chart
 from edgenet.results.details import KINDS, Details
+from edgenet.results.happened import Happening
 from edgenet.results.round_chart import round_chart
-from edgenet.results.svg import TONES, Point, line_chart, line_charts
+from edgenet.results.svg import TONES, UPRIGHT, Curve, Point, line_chart, line_charts
 
 Summary = Mapping[str, Any]
 Rounds = Sequence[Mapping[str, Any]]
@@ -18,13 +19,18 @@ TIMES = KINDS
 """What a node's time went into."""
 _BARS = 24
 """Most bars in a chart; the longest are shown."""
+_MARKS = 100
+"""Most upright lines of a kind."""
 _CURVES = 6
 """Most curves of memory."""
 _PHASES = ("compute", "send", "wait", "other")
 
 
-def curves(rounds: Rounds) -> list[str]:
-    """Accuracy and losses by round, and what a junction gives to its sources."""
+def curves(rounds: Rounds, happened: Sequence[Happening] = ()) -> list[str]:
+    """Accuracy and losses by round, with marks where something happened, and what a junction gives
+    to its sources."""
+    by_round = _uprights(happened, lambda each: each.round)
+    over_time = _uprights(happened, lambda each: each.t_s)
     accuracy = [(x, 100 * y) for x, y in _points(rounds, "accuracy")]
     losses = {
         name: points
@@ -32,8 +38,12 @@ def curves(rounds: Rounds) -> list[str]:
         if (points := _points(rounds, key))
     }
     plots = [
-        line_chart(accuracy, title="Test accuracy", x_label="round", y_label="accuracy (%)"),
-        line_charts(losses, title="Loss", x_label="round", y_label="loss (nats)", tone=1),
+        line_chart(
+            accuracy, title="Test accuracy", x_label="round", y_label="accuracy (%)", more=by_round
+        ),
+        line_charts(
+            losses, title="Loss", x_label="round", y_label="loss (nats)", tone=1, more=by_round
+        ),
     ]
     timed = [
         (float(row["t_s"]), 100 * row["accuracy"]) for row in rounds if row["accuracy"] is not None
@@ -41,13 +51,28 @@ def curves(rounds: Rounds) -> list[str]:
     if timed:
         title = "Test accuracy over time"
         x_label, y_label = "time since the start (s)", "accuracy (%)"
-        plots.append(line_chart(timed, title=title, x_label=x_label, y_label=y_label, tone=3))
+        plots.append(
+            line_chart(timed, title=title, x_label=x_label, y_label=y_label, tone=3, more=over_time)
+        )
     weights = _junction(rounds)
     if weights:
         title = "What the junction gives to each source"
         y_label = "norm of its columns"
         plots.append(line_charts(weights, title=title, x_label="round", y_label=y_label))
     return plots
+
+
+def _uprights(
+    happened: Sequence[Happening], place: Callable[[Happening], float]
+) -> tuple[Curve, ...]:
+    """A curve of upright lines for each kind of what happened."""
+    found = []
+    for kind in UPRIGHT:
+        those = [each for each in happened if each.kind == kind][:_MARKS]
+        if those:
+            hints = [f"{each.t_s:.1f} s: {each.says}" for each in those]
+            found.append(Curve([(place(each), 0.0) for each in those], 0, kind, hints))
+    return tuple(found)
 
 
 def _points(rounds: Rounds, key: str) -> list[Point]:

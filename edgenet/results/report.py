@@ -9,6 +9,7 @@ from typing import Any
 from edgenet.results import text
 from edgenet.results.details import Details
 from edgenet.results.drawing import network_drawing
+from edgenet.results.happened import Happening, happenings, said
 from edgenet.results.network import (
     LINK_HEAD,
     PROBE_HEAD,
@@ -50,13 +51,14 @@ def report_html(
         topology: the resolved topology.yaml.
     """
     name, scheme = str(summary["topology"] or "run"), str(summary["scheme"] or "")
+    happened = happenings(summary, rounds)
     body = "".join(
         (
             f"<h1>{escape(name)} <small>{escape(scheme)}</small></h1>",
             _subtitle(summary, about),
             _tiles(summary),
             section("Network", _network(summary, about)),
-            section("Training", cards(*curves(rounds))),
+            section("Training", cards(*curves(rounds, happened)), _key(happened)),
             section("Rounds of median length", cards(*round_charts(summary, details))),
             section(
                 "Time, memory, energy",
@@ -196,7 +198,7 @@ def _changes(summary: Mapping[str, Any]) -> str:
             f"{change['t_s']:.1f} s",
             text.seconds(change["asked_s"]),
             change["what"],
-            happened(change),
+            said(change),
         )
         for change in summary["changes"]
     ]
@@ -204,9 +206,12 @@ def _changes(summary: Mapping[str, Any]) -> str:
     return cards(full(_cut("", head, rows, words=True)))
 
 
-def happened(change: Mapping[str, Any]) -> str:
-    """What happened, and whether a person did it."""
-    return str(change["says"]) + (", by hand" if change.get("by") == "hand" else "")
+def _key(happened: Sequence[Happening]) -> str:
+    """What the upright lines in the curves are."""
+    kinds = {each.kind for each in happened}
+    words = {"fault": "full lines are faults", "change": "dashed lines are events and orders"}
+    told = "; ".join(words[kind] for kind in words if kind in kinds)
+    return f"<p>In the curves {told}; a pointer on one tells what happened.</p>" if told else ""
 
 
 def _notes(about: Mapping[str, Any]) -> str:

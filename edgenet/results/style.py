@@ -56,6 +56,9 @@ svg .axis {{ font-size: 11.5px; fill: var(--soft); }}
 svg .strong {{ fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3px; }}
 svg .off {{ fill: var(--fault); }} svg .grid {{ stroke: var(--rule); }}
 svg .series {{ fill: none; stroke-width: 2; }} svg .thin {{ stroke-width: 1.1; opacity: 0.8; }}
+svg .event {{ stroke-width: 1.3; }} svg .event.fault {{ stroke: var(--fault); }}
+svg .event.change {{ stroke: var(--t5); stroke-dasharray: 4 3; }}
+svg .ring {{ fill: none; stroke: var(--fault); stroke-width: 1.5; }}
 svg .link {{ stroke: var(--soft); stroke-width: 1.5; }}
 svg .link.off {{ stroke: var(--fault); stroke-width: 2.5; }}
 svg .link.many {{ stroke-width: 0.6; }}

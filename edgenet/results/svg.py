@@ -22,6 +22,8 @@ TONES = 8
 """Colours that there are."""
 _LETTER = 6.8
 """Mean width of a letter of class `axis`."""
+UPRIGHT = ("fault", "change")
+"""Kinds of curves that mark when something happened."""
 _DOTS = 60
 """A curve with more points shows no marks."""
 
@@ -56,7 +58,13 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def line_chart(
-    points: Sequence[Point], *, title: str, x_label: str, y_label: str, tone: int = 0
+    points: Sequence[Point],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    tone: int = 0,
+    more: Sequence[Curve] = (),
 ) -> str:
     """A curve over axes of round numbers.
 
@@ -65,8 +73,10 @@ def line_chart(
         title: above the plot.
         x_label, y_label: what the axes tell, with their units.
         tone: which of the page's colours.
+        more: what is drawn below the curve.
     """
-    return line_charts({"": points}, title=title, x_label=x_label, y_label=y_label, tone=tone)
+    series = {"": points}
+    return line_charts(series, title=title, x_label=x_label, y_label=y_label, tone=tone, more=more)
 
 
 def line_charts(
@@ -76,6 +86,7 @@ def line_charts(
     x_label: str,
     y_label: str,
     tone: int = 0,
+    more: Sequence[Curve] = (),
 ) -> str:
     """Several curves over the same axes; their names stand below, in their colours and marks.
 
@@ -83,8 +94,10 @@ def line_charts(
         series: name -> (x, y), finite, x rising; a single one may have the name ''.
         title, x_label, y_label: as for `line_chart`.
         tone: the colour of the first.
+        more: what is drawn below them.
     """
-    curves = [Curve(each, (tone + n) % TONES) for n, each in enumerate(series.values())]
+    curves = [*more]
+    curves += [Curve(each, (tone + n) % TONES) for n, each in enumerate(series.values())]
     names = [name for name in series if name]
     return plot(curves, names, title=title, x_label=x_label, y_label=y_label, tone=tone)
 
@@ -98,7 +111,10 @@ class Curve:
     tone: int
     """Its colour and mark."""
     kind: str = ""
-    """'thin': a line without marks; 'marks': no line; 'front': a dashed line without marks."""
+    """'thin': a line without marks; 'marks': no line; 'front': a dashed line without marks;
+    'ring': open circles; 'fault', 'change': an upright line at each x, whatever y is."""
+    hints: Sequence[str] = ()
+    """Of rings and upright lines: what a pointer shows."""
 
 
 def plot(
@@ -120,7 +136,7 @@ def plot(
         tone: the colour of the first name.
         x_from_zero: x starts at 0, whatever the points do.
     """
-    points = [point for curve in curves for point in curve.points]
+    points = [point for curve in curves if curve.kind not in UPRIGHT for point in curve.points]
     if not points:
         return svg(60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
     across = ticks(0 if x_from_zero else min(x for x, _ in points), max(x for x, _ in points), 5)
@@ -201,8 +217,31 @@ def shorten(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 2] + ".."
 
 
+def _upright(frame: Frame, curve: Curve) -> str:
+    drawn = []
+    for (x, _), hint in zip(curve.points, curve.hints, strict=True):
+        at, _ = frame.place((min(max(x, frame.x[0]), frame.x[1]), frame.y[0]))
+        drawn.append(
+            f'<line class="event {curve.kind}" x1="{at:.1f}" x2="{at:.1f}" y1="{frame.top}" '
+            f'y2="{frame.bottom}"><title>{escape(hint)}</title></line>'
+        )
+    return "".join(drawn)
+
+
+def _rings(pixels: Sequence[Point], curve: Curve) -> str:
+    return "".join(
+        f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="6"><title>{escape(hint)}</title>'
+        "</circle>"
+        for (x, y), hint in zip(pixels, curve.hints, strict=True)
+    )
+
+
 def _curve(frame: Frame, curve: Curve) -> str:
+    if curve.kind in UPRIGHT:
+        return _upright(frame, curve)
     pixels = [frame.place(point) for point in curve.points]
+    if curve.kind == "ring":
+        return _rings(pixels, curve)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
     look = f"series {curve.kind} tone{curve.tone}" if curve.kind else f"series tone{curve.tone}"
     drawn = [] if curve.kind == "marks" else [f'<polyline class="{look}" points="{path}"/>']
