@@ -8,6 +8,7 @@ EdgenetError                    3  something went wrong while running
 |-- NodeError                   3  a node cannot go on (out of memory, non-finite loss, ...)
 |   |-- LinkError               3  names both ends, the step and the remedy
 |   |   |-- PeerLost            3  the connection is gone (killed, crashed, unplugged)
+|   |   |   `-- PeerLeft        3  ... after it had said goodbye
 |   |   |-- PeerSilent          3  connected, but no heartbeat (frozen, or the network is cut)
 |   |   |-- LinkTimeout         3  alive, but the awaited message did not come within its deadline
 |   |   |-- ProtocolError       3  the peer sent bytes that are not a valid frame
@@ -75,6 +76,10 @@ class PeerLost(LinkError):
     """The connection is gone: the peer was killed, crashed, or its host went away."""
 
     remedy = "see the peer's log.txt for why it ended"
+
+
+class PeerLeft(PeerLost):
+    """The peer said goodbye and closed the connection."""
 
 
 class PeerSilent(LinkError):

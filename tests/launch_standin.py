@@ -26,6 +26,7 @@ class Seat:
     name: str
     do: str = "sleep"
     essential: bool = True
+    joins: bool = False
     peers: list[str] = field(default_factory=list)
 
 
@@ -49,6 +50,7 @@ def describe(plan: SimpleNamespace) -> dict[str, object]:
                 "device": "host",
                 "essential": seat.essential,
                 "peers": seat.peers,
+                "returns": not seat.essential,
             }
             for seat in plan.seats
         ],
@@ -68,7 +70,8 @@ def rendezvous(listener: socket.socket, key: bytes) -> contextlib.AbstractContex
 
 
 def run_node(plan: SimpleNamespace, name: str, job: SimpleNamespace) -> int:
-    do = next(seat.do for seat in plan.seats if seat.name == name)
+    do, joins = next((seat.do, seat.joins) for seat in plan.seats if seat.name == name)
+    do = "sleep" if job.again and do == "once" else do
     journal = Journal(job.run_dir / "nodes" / name / "events.jsonl")
     if do != "stubborn":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
@@ -76,6 +79,8 @@ def run_node(plan: SimpleNamespace, name: str, job: SimpleNamespace) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     journal.event("start", node=name, role="x", device="host", pid=os.getpid())
+    if joins:
+        journal.event("joined")
     return ACTS[do](journal)
 
 
@@ -141,5 +146,7 @@ ACTS: dict[str, Callable[[Journal], int]] = {
     "print": _print,
     "fds": _fds,
     "abort": lambda journal: os.abort(),
+    "once": lambda journal: os.abort(),
+    "bad-input": lambda journal: 2,
     "slow-start": _sleep,
 }

@@ -49,7 +49,7 @@ class Run:
 
     def reach(self, number: int, node: str = "server") -> None:
         """Wait until round `number` is behind `node`."""
-        self._wait(lambda: self._round(node) >= number, f"round {number} at {node}")
+        self.wait(lambda: self._round(node) >= number, f"round {number} at {node}")
 
     def pid(self, node: str) -> int:
         """The node's process."""
@@ -66,7 +66,8 @@ class Run:
         except (OSError, ValueError):
             return 0
 
-    def _wait(self, true: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+    def wait(self, true: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+        """Wait until something is true, while the run goes on."""
         end = time.monotonic() + within_s
         while not true():
             assert self.process.poll() is None, self.process.communicate()

@@ -55,7 +55,8 @@ def killed(tmp_path: Path) -> Iterator[Callable[[str], int]]:
         with subprocess.Popen([*command, *options], **pipes) as launcher:
             _until(lambda: any(tmp_path.glob("*/nodes/learner1/events.jsonl")))
             started = psutil.Process(launcher.pid).children(recursive=True)
-            assert len(started) == (5 if shaping == "relay" else 4)  # fork server, nodes, relay
+            # fork server, rendezvous, nodes, relay
+            assert len(started) == (6 if shaping == "relay" else 5)
             standing = devices(launcher.pid)
             assert set(standing) == {"", "server", "learner0", "learner1"}
             for node in ("server", "learner0", "learner1"):

@@ -61,7 +61,8 @@ class Run:
         reports = self.reports()
         for _ in reports:
             journals = list(self.folder.glob("nodes/*/events.jsonl"))
-            if len(journals) == len(self.cast.seats) and all(p.stat().st_size for p in journals):
+            known = len(journals) == len(self.pids) == len(self.cast.seats)
+            if known and all(path.stat().st_size for path in journals):
                 return reports
             assert time.monotonic() < end, "not all nodes start"
         raise AssertionError("the run ended before all nodes had started")

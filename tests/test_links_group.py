@@ -201,7 +201,8 @@ def test_a_full_member_does_not_hold_up_the_others(star: Stars) -> None:
     assert not sending.is_alive()
 
 
-def test_newcomers_are_taken_in_at_their_place(star: Stars) -> None:
+@pytest.mark.parametrize("missed", [True, False], ids=["missed", "before anybody missed it"])
+def test_newcomers_are_taken_in_at_their_place(star: Stars, missed: bool, tmp_path: Path) -> None:
     waiting: list[WireLink] = []
 
     def newcomers(among: Any) -> list[WireLink]:
@@ -211,12 +212,16 @@ def test_newcomers_are_taken_in_at_their_place(star: Stars) -> None:
     hub = star(quorum=0.5, newcomers=newcomers)
     assert hub.group.admit() == ()
     hub.far["p1"].abandon()
-    hub.group.gather(["p1"])
-    assert hub.group.names == ("p0", "p2", "p3")
+    if missed:
+        hub.group.gather(["p1"])
+        assert hub.group.names == ("p0", "p2", "p3")
+    else:
+        hub.group["p1"].abandon()  # as an endpoint does with the link that another replaces
     near, hub.far["p1"] = hub.pair("p1")
     waiting.append(near)
     assert hub.group.admit() == ("p1",)
     assert hub.group.names == NAMES
+    assert faults(tmp_path) == [("p1", "lost")]
     hub.group.broadcast("hello again")
     assert hub.far["p1"].recv(timeout_s=5) == "hello again"
 

@@ -110,6 +110,9 @@ class Star:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def admit(self) -> tuple[str, ...]:
+        return ()
+
     def send(self, name: str, *items: Item, kind: Kind = Kind.CONTROL) -> bool:
         self.ends[name].send(*items, kind=kind)
         return True

@@ -20,6 +20,7 @@ from edgenet.channels.orders import Orders
 from edgenet.channels.paths import cell_of, channel, compose, distance_m, way_of
 from edgenet.channels.recorded import rates_bps
 from edgenet.errors import TopologyError
+from edgenet.topology.comings import COMINGS
 from edgenet.topology.events import ON_LINKS
 from edgenet.topology.graph import route
 from edgenet.topology.spec import Channel, LinkSpec, TimedEvent, Topology, Trace
@@ -52,8 +53,9 @@ class Timeline:
         self._rates: dict[tuple[str, str], tuple[float, Rate]] = {}
         for link in topology.links:
             self._rates |= {(link.name, way): found for way, found in _followed(link, topology)}
-        self.times = tuple(sorted({event.at_s for event in topology.events}))
-        """When the topology's events happen."""
+        events = [event for event in topology.events if event.kind not in COMINGS]
+        self.times = tuple(sorted({event.at_s for event in events}))
+        """When the topology's events happen to links and devices."""
 
     def look(self) -> None:
         """Take in what was ordered meanwhile."""

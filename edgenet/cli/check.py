@@ -16,8 +16,10 @@ from edgenet.devices.demand import Demand, demand, trained_on
 from edgenet.errors import DONE
 from edgenet.launchers import shaping
 from edgenet.topology import Topology, draw, load
+from edgenet.topology.comings import when
 from edgenet.topology.events import sentence
 from edgenet.topology.nodes import shorten
+from edgenet.topology.spec import TimedEvent
 from edgenet.units import format_time
 
 if TYPE_CHECKING:
@@ -77,12 +79,17 @@ def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
         "rounds": topology.train.rounds,
         "seed": topology.seed,
         "shaping": vars(back_end),
-        "events": [{"at_s": event.at_s, "says": sentence(event)} for event in topology.events],
+        "events": [_told(event) for event in topology.events],
         "nodes": len(topology.nodes),
         "processes": len(plan.seats),
         "seats": seats,
         "demand": None if needed is None else {**vars(needed), "fits": needed.fits},
     }
+
+
+def _told(event: TimedEvent) -> dict[str, Any]:
+    at = {"at_s": event.at_s} if event.at_round is None else {"at_round": event.at_round}
+    return {**at, "says": sentence(event)}
 
 
 def _print(plan: Plan, back_end: shaping.Shaping) -> None:
@@ -107,11 +114,11 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
 
 def _happenings(topology: Topology) -> Iterator[str]:
     """What changes during the run: events in the order of their times, then fading and traces."""
-    events = sorted(topology.events, key=lambda event: event.at_s)
+    events = sorted(topology.events, key=lambda event: (event.at_s, event.at_round or 0))
     if events:
         yield f"\n{len(events)} event{'s' if len(events) > 1 else ''}, from when all have joined:"
     for event in events:
-        yield f"    {format_time(event.at_s):>8}  {sentence(event)}"
+        yield f"    {when(event):>8}  {sentence(event)}"
     for link in topology.links:
         if "fading_s" in link.options:
             every = format_time(link.options["fading_s"])

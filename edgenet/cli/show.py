@@ -13,7 +13,7 @@ from edgenet.cli.arguments import add_format, add_run
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, InputError
 from edgenet.results import text
-from edgenet.results.happened import said
+from edgenet.results.happened import again, said
 from edgenet.results.rundir import RunDir, latest_run
 from edgenet.results.write import write_all
 
@@ -80,6 +80,8 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
                    f"({fault['what']})")  # fmt: skip
     for change in summary.get("changes", ()):
         _line(out, f"at {text.seconds(change['t_s'])}: {said(change)}")
+    for each in summary.get("restarts", ()):
+        _line(out, f"at {text.seconds(each['t_s'])}: {again(each)}")
     _line(out, f"results: {run.path}")
 
 

@@ -20,12 +20,13 @@ def failure(run: RunDir, referee: Referee) -> str | None:
     culprit = referee.culprit
     if culprit is None:
         return None
-    first = next(name for name, end in referee.ends.items() if not end.good)
+    ends = referee.ends.items()
+    first = next((name for name, end in ends if not (end.good or end.stopped)), culprit)
     if culprit == referee.hung:
         what = f"{culprit} did not end although all its peers had failed (frozen?)"
     else:
         what = told(run, culprit, referee.ends[culprit])
-    if first != culprit:
+    if first != culprit and first in referee.ends:
         what = f"{what}; before that, {told(run, first, referee.ends[first])}"
     return f"{what} (log: {run.log(culprit)})"
 

@@ -41,19 +41,22 @@ class Children:
         """How many have not been reaped yet."""
         return len(self._names)
 
-    def fork(self, node: str, log: Path, close: Iterable[int], body: Callable[[], int]) -> int:
+    def fork(
+        self, node: str, log: Path | None, close: Iterable[int], body: Callable[[], int]
+    ) -> int:
         """Start `body` in a child whose output goes to `log`; returns its process id.
 
         Args:
             node: the node's name.
-            log: file that takes its stdout and stderr; its folder is made.
+            log: file that takes its stdout and stderr, its folder is made; None: the parent's own.
             close: the parent's file descriptors that are none of the child's business.
             body: what the child does; it exits with the result.
 
         Raises:
             OSError: the system has no room for another process.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
         parent = os.getpid()
         # A signal between the fork and the reset of its handler would run the parent's handler.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -91,7 +94,9 @@ def _reaped(node: str, pid: int, status: int) -> Reaped:
     return Reaped(node=node, pid=pid, code=code, signal=number)
 
 
-def _run_child(parent: int, log: Path, close: Iterable[int], body: Callable[[], int]) -> None:
+def _run_child(
+    parent: int, log: Path | None, close: Iterable[int], body: Callable[[], int]
+) -> None:
     """What a child does from the fork to its end; does not return."""
     code = NODE_FAILED
     try:
@@ -107,10 +112,11 @@ def _run_child(parent: int, log: Path, close: Iterable[int], body: Callable[[], 
         os._exit(code)
 
 
-def _redirect(log: Path, close: Iterable[int]) -> None:
+def _redirect(log: Path | None, close: Iterable[int]) -> None:
     _open_as(0, os.devnull, os.O_RDONLY)
-    _open_as(1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(1, 2)
+    if log is not None:
+        _open_as(1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(1, 2)
     for fd in close:
         if fd > 2:
             os.close(fd)

@@ -32,6 +32,7 @@ from edgenet.results.events import Tail
 from edgenet.results.rundir import RunDir
 from edgenet.shaping.choice import unsuited
 from edgenet.shaping.lanes import lanes
+from edgenet.topology.comings import COMINGS
 from edgenet.topology.events import read_order, sentence
 from edgenet.topology.spec import Channel, TimedEvent, Topology
 
@@ -46,7 +47,7 @@ class Conductor:
     Args:
         run: its folder; the nodes' journals tell who has joined.
         topology: what is run.
-        nodes: names of the nodes that are started.
+        nodes: names of the nodes that are there from the start.
         apply: gives running lanes, named by (link, source, target), other channels; None where
             the links do so by themselves.
         used: the back end.
@@ -63,7 +64,8 @@ class Conductor:
         self._run, self._topology, self._apply, self._used = run, topology, apply, used
         self._missing, self._joined = set(nodes), 0
         self._tail = Tail(run)
-        self._events = sorted(topology.events, key=lambda event: event.at_s)
+        others = [event for event in topology.events if event.kind not in COMINGS]
+        self._events = sorted(others, key=lambda event: event.at_s)
         self._timeline = Timeline(topology)
         live = set(self._timeline.live)
         self._lanes = {lane.key: lane.channel for lane in lanes(topology) if lane.link in live}

@@ -3,9 +3,10 @@
     python -m edgenet.launchers.forkserver MACHINERY LAUNCHER_PID
 
 It is started anew by its launcher and not forked from it, so it is single-threaded and small when
-it forks; it speaks the lines of `edgenet.launchers.lines` on stdin and stdout. The rendezvous
-socket listens before the first fork, so a node may connect at once; the store behind it runs here
-and needs threads, so it is opened after the last fork.
+it forks; it speaks the lines of `edgenet.launchers.lines` on stdin and stdout. It stays that way
+until the last node has ended, since it may have to fork a node at any time: the rendezvous, which
+needs threads, is a child like the nodes. Its socket listens before any fork, so a node may connect
+at once.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class ForkServer:
 
     def __init__(self, machinery: Any, orders: LineReader, reports: int) -> None:
         self._machinery, self._orders, self._reports = machinery, orders, reports
-        self._children = Children()
+        self._children, self._rendezvous = Children(), Children()
+        self._close: tuple[int, ...] = ()
         self._kill_at: float | None = None
         self._ground: Ground | None = None
 
@@ -72,7 +74,9 @@ class ForkServer:
             return NODE_FAILED
         self._ground = Ground(**order["ground"]) if order["ground"] else None
         with self._listener() as listener:
-            self._run(plan, _job(order, listener, host_flops), listener)
+            job = _job(order, listener, host_flops)
+            later = frozenset(order["later"])
+            self._run(plan, job, listener, later)
         return DONE
 
     def _listener(self) -> socket.socket:
@@ -103,28 +107,36 @@ class ForkServer:
         except BrokenPipeError:
             self._stop(_GRACE_S)
 
-    def _run(self, plan: Any, job: Job, listener: socket.socket) -> None:
+    def _run(self, plan: Any, job: Job, listener: socket.socket, later: frozenset[str]) -> None:
         gc.collect()
         gc.freeze()  # the collector would touch, and so copy, the pages the nodes share
         with _wakeups() as wakeup:
             signal.signal(signal.SIGTERM, lambda *_: self._stop(_GRACE_S))
-            close = (self._orders.fd, self._reports, listener.fileno(), *wakeup)
+            self._close = (self._orders.fd, self._reports, *wakeup)
             try:
-                self._fork_all(plan, job, close)
+                self._rendezvous.fork("", None, self._close, partial(self._meet, listener, job.key))
+                listener.close()
+                for seat in plan.seats:
+                    if seat.name not in later:
+                        self._fork(plan, job, seat.name)
             except OSError as error:
                 self._report("refused", code=NODE_FAILED, text=_no_room(self._children, error))
                 self._stop(_GRACE_S)
-            with self._machinery.rendezvous(listener, job.key):
-                self._supervise(wakeup[0])
-        self._report("empty")
+            self._supervise(wakeup[0], plan, job)
+            self._rendezvous.signal(signal.SIGKILL)
+            while len(self._rendezvous):
+                self._rendezvous.reap()
 
-    def _fork_all(self, plan: Any, job: Job, close: tuple[int, ...]) -> None:
-        for seat in plan.seats:
-            if self._kill_at is not None:
-                return
-            body = self._body(plan, seat.name, job)
-            pid = self._children.fork(seat.name, job.log(seat.name), close, body)
-            self._report("started", node=seat.name, pid=pid)
+    def _meet(self, listener: socket.socket, key: bytes) -> int:
+        with self._machinery.rendezvous(listener, key):
+            while True:
+                signal.pause()
+
+    def _fork(self, plan: Any, job: Job, node: str) -> None:
+        if self._kill_at is not None:
+            return
+        pid = self._children.fork(node, job.log(node), self._close, self._body(plan, node, job))
+        self._report("started", node=node, pid=pid)
 
     def _body(self, plan: Any, node: str, job: Job) -> Callable[[], int]:
         if self._ground is None:
@@ -132,18 +144,41 @@ class ForkServer:
         job = replace(job, address=self._ground.addresses[node])
         return self._ground.on(node, partial(self._machinery.run_node, plan, node, job))
 
-    def _supervise(self, wakeup: int) -> None:
+    def _supervise(self, wakeup: int, plan: Any, job: Job) -> None:
+        """Until the last node has ended and none can come any more."""
+        again = replace(job, again=True, resume=0)  # others have gone on meanwhile
         while True:
-            for reaped in self._children.reap():
+            ended = self._children.reap()
+            for reaped in ended:
                 self._report("ended", **vars(reaped))
             if not len(self._children):
-                return
-            self._listen(wakeup)
+                if ended:
+                    self._report("empty")
+                if self._kill_at is not None:
+                    return
+            for order in self._wait(wakeup):
+                self._carry_out(order, plan, again)
+            if self._orders.ended:
+                self._stop(_GRACE_S)
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._children.signal(signal.SIGKILL)
 
-    def _listen(self, wakeup: int) -> None:
-        """Wait until a child has ended, an order has come, or the grace is over."""
+    def _carry_out(self, order: dict[str, Any], plan: Any, job: Job) -> None:
+        match order["do"]:
+            case "stop":
+                self._stop(order["grace_s"])
+            case "signal":
+                self._children.signal(signal.Signals(order["number"]), order["node"])
+            case "fork":
+                try:
+                    self._fork(plan, job, order["node"])
+                except OSError as error:
+                    text = _no_room(self._children, error)
+                    self._report("refused", code=NODE_FAILED, text=text)
+
+    def _wait(self, wakeup: int) -> list[dict[str, Any]]:
+        """Wait until a child has ended, orders have come (they are returned), or the grace is
+        over."""
         poller = select.poll()
         poller.register(wakeup, select.POLLIN)
         if not self._orders.ended:
@@ -152,14 +187,7 @@ class ForkServer:
         ready = {fd for fd, _ in poller.poll(1000 * min(max(left, 0.05), 1.0))}
         if wakeup in ready:
             os.read(wakeup, 4096)
-        if self._orders.fd in ready:
-            for line in self._orders.read():
-                if line["do"] == "signal":
-                    self._children.signal(signal.Signals(line["number"]), line["node"])
-                else:
-                    self._stop(line["grace_s"])
-            if self._orders.ended:
-                self._stop(_GRACE_S)
+        return self._orders.read() if self._orders.fd in ready else []
 
     def _stop(self, grace_s: float) -> None:
         """SIGTERM now, SIGKILL after the grace; a second stop can only shorten it."""

@@ -30,6 +30,8 @@ class Job:
     """The round to go on after (`meters.checkpoints.common_round`); 0: from the start."""
     host_flops: float | None = None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
+    again: bool = False
+    """The run is under way already: the node comes later than others, or again."""
 
     def log(self, node: str) -> Path:
         """Where a node's stdout and stderr go."""

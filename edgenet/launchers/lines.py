@@ -9,12 +9,14 @@ file.
 | server | `is: plan, topology, seats` | it is sound: its resolved text, and one seat a node |
 | server | `is: refused, code, text` | it is not, or the machine cannot: the sentence; it ends |
 | server | `is: ready, host_flops` | warmed up: the nodes can be forked |
-| launcher | `do: start, run_dir, key, shaping, ground, probe, resume` | start every node |
+| launcher | `do: start, run_dir, key, shaping, ground, probe, resume, later` | start every \
+node but those that come `later` |
 | server | `is: started, node, pid` | a node runs |
 | server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
+| launcher | `do: fork, node` | start one node, later than others or again |
 | launcher | `do: signal, node, number` | send a signal to one node |
-| launcher | `do: stop, grace_s` | SIGTERM to every node, SIGKILL after the grace |
-| server | `is: empty` | every node was reaped; it ends |
+| launcher | `do: stop, grace_s` | SIGTERM to every node, SIGKILL after the grace; then it ends |
+| server | `is: empty` | every node was reaped; whether it ends, the launcher decides |
 
 The end of either pipe is an order too: a server whose launcher is gone stops its nodes.
 """

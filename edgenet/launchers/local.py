@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from edgenet.devices.demand import demand, too_late, trained_on
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
 from edgenet.launchers import shaping
 from edgenet.launchers.blame import failure, told
+from edgenet.launchers.comings import Comings
 from edgenet.launchers.conductor import Conductor
 from edgenet.launchers.control import Control
 from edgenet.launchers.forkserver import REAL
@@ -114,13 +115,17 @@ class Local:
                 error = probing.packets(network)
                 if error is None:
                     ground = network.ground if network else None
-                    supervisor.start(run.path, back_end.used, ground, probing.order)
+                    comings = Comings(run, topology, referee, supervisor, self._say)
+                    order, later = probing.order, comings.later
+                    supervisor.start(run.path, back_end.used, ground, order, later=later)
+                    there = [seat.name for seat in cast.seats if seat.name not in later]
                     apply = network.apply if network else None
-                    conductor = Conductor(run, topology, _names(cast), apply, back_end.used)
+                    conductor = Conductor(run, topology, there, apply, back_end.used)
                     control = Control(run, conductor, supervisor, referee)
-                    with conductor, control, self._show(run, topology) as view:
+                    beside, view_ = closing(comings), self._show(run, topology)
+                    with beside, conductor, control, view_ as view:
                         whole = _Whole(view, conductor, *([network] if network else []))
-                        error = self._watch(supervisor, cast, referee, whole, run)
+                        error = self._watch(supervisor, cast, referee, whole, run, comings)
             if network is not None:
                 record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
             grounds.close()
@@ -131,14 +136,17 @@ class Local:
             return outcome
 
     def _watch(
-        self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir
-    ) -> str | None:
+        self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir,
+        comings: Comings,
+    ) -> str | None:  # fmt: skip
         """Until every node has ended; the sentence if the launcher itself failed."""
         updated = 0.0
         try:
             for report in supervisor.watch(cast, referee):
-                if report is not None and report["is"] == "ended":
-                    self._tell_loss(run, referee, report["node"])
+                ended = report["node"] if report and report["is"] == "ended" else None
+                if ended is not None and not comings.ended(ended):
+                    self._tell_loss(run, referee, ended, comings)
+                comings.look()
                 if time.monotonic() - updated > _VIEW_S:
                     view.update()
                     updated = time.monotonic()
@@ -155,7 +163,7 @@ class Local:
         if not needed.fits:
             self._say(str(needed))
 
-    def _tell_loss(self, run: RunDir, referee: Referee, node: str) -> None:
+    def _tell_loss(self, run: RunDir, referee: Referee, node: str, comings: Comings) -> None:
         """Say so when a node was lost that the run can do without."""
         end = referee.ends[node]
         if end.good or end.stopped or referee.culprit is not None:
@@ -164,13 +172,11 @@ class Local:
         if losses > _MOST_LOSSES:
             return
         what = told(run, node, end)
+        if comings.spent(node):
+            what = f"{what}; it was started again as often as faults.restart allows"
         self._say(f"{what}; the run goes on without it" if end.signal is not None else what)
         if losses == _MOST_LOSSES:
             self._say(f"further losses are told in {run.run_json} at the end only")
-
-
-def _names(cast: Cast) -> list[str]:
-    return [seat.name for seat in cast.seats]
 
 
 def _peers(cast: Cast) -> dict[str, tuple[str, ...]]:

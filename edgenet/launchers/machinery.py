@@ -39,6 +39,7 @@ def describe(plan: Plan) -> dict[str, Any]:
                 "role": seat.role,
                 "device": seat.device,
                 "essential": seat.essential,
+                "returns": plan.role(seat.role).returns,
                 "peers": [peer for peer, _ in seat.peers],
             }
             for seat in plan.seats
@@ -71,5 +72,6 @@ def run_node(plan: Plan, name: str, job: Job) -> int:
             host_flops=job.host_flops,
             address=job.address,
             resume=job.resume,
+            again=job.again,
         )
     )

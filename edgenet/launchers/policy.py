@@ -7,6 +7,7 @@
 - An essential node that runs on although every one of its peers has failed hangs (frozen, or
   computing for nobody): after `orphan_s` it counts as failed itself.
 - When every essential node is done the rest gets `rest_s` to say goodbye and is then stopped.
+- A node that is absent (it comes later, or was told to leave) is neither waited for nor to blame.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Seat:
     device: str
     essential: bool
     peers: tuple[str, ...] = ()
+    returns: bool = False
+    """It may come later, and come again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +86,33 @@ class Referee:
     """The stop has been ordered."""
     interrupted: bool = False
     """... by the user or the system."""
+    absent: set[str] = field(default_factory=set)
+    """Nodes that are not there because the topology says so."""
 
     def ended(self, name: str, code: int | None, signal_: int | None, now: float) -> End:
         """Record that a node's process was reaped."""
-        self.ends[name] = End(code=code, signal=signal_, at=now, stopped=self.stopping)
+        stopped = self.stopping or name in self.absent
+        self.ends[name] = End(code=code, signal=signal_, at=now, stopped=stopped)
         return self.ends[name]
+
+    def started(self, name: str) -> None:
+        """Record that a node was started late, or again."""
+        self.absent.discard(name)
+        self.ends.pop(name, None)
+
+    def runs(self, name: str) -> bool:
+        """Whether the node's process is there, as far as is known."""
+        return name not in self.ends and name not in self.absent
 
     @property
     def over(self) -> bool:
-        """Whether every node has ended."""
-        return len(self.ends) == len(self.seats)
+        """Whether every node has ended that was to be there."""
+        return not any(self.runs(seat.name) for seat in self.seats)
+
+    @property
+    def going_on(self) -> bool:
+        """Whether there is a run that a node could come (back) to."""
+        return not self.stopping and self.culprit is None and not self._essential_done
 
     def must_stop(self, now: float) -> bool:
         """Whether the nodes that are left have to be stopped now; says so once."""
@@ -148,7 +168,8 @@ class Referee:
     def _hangs(self, seat: Seat, now: float) -> bool:
         if not seat.essential or seat.name in self.ends or not seat.peers:
             return False
-        ends = [self.ends.get(peer) for peer in seat.peers]
-        if not all(end is not None and not end.good for end in ends):
+        there = [peer for peer in seat.peers if peer in self.ends or peer not in self.absent]
+        ends = [self.ends.get(peer) for peer in there]
+        if not ends or not all(end is not None and not end.good for end in ends):
             return False
         return now >= max(end.at for end in ends if end is not None) + self.limits.orphan_s

@@ -19,6 +19,7 @@ from edgenet.channels import channel
 from edgenet.launchers.policy import End
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import RunDir, write_json
+from edgenet.topology.comings import late_starters
 from edgenet.topology.graph import radio_of
 from edgenet.topology.spec import LinkSpec, Topology
 
@@ -62,6 +63,7 @@ class Record:
         launcher: str,
     ) -> None:
         self._run, self.launcher = run, launcher
+        later = late_starters(topology.events)
         self._start = time.monotonic()
         self._value: dict[str, Any] = {
             "topology": topology.name,
@@ -70,7 +72,12 @@ class Record:
             "rounds": topology.train.rounds,
             "shaping": vars(shaping),
             "nodes": {
-                seat.name: {"role": seat.role, "device": seat.device, **_radio(topology, seat.name)}
+                seat.name: {
+                    "role": seat.role,
+                    "device": seat.device,
+                    **_radio(topology, seat.name),
+                    **({"later": True} if seat.name in later else {}),
+                }
                 for seat in seats
             },
             "links": [_link(topology, link) for link in topology.links],

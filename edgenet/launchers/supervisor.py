@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from edgenet.launchers.ground import Ground
 from edgenet.launchers.lines import LineReader, write_line
 from edgenet.launchers.policy import Limits, Referee, Seat
 
-_TICK_S = 0.25
+_TICK_S = 0.1
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Nodes share the cores, and a process is forked more safely while it has one thread."""
 
@@ -151,8 +151,9 @@ class Supervisor:
         ground: Ground | None = None,
         probe: Mapping[str, Any] | None = None,
         resume: int = 0,
+        later: Collection[str] = (),
     ) -> None:
-        """Start every node, with a fresh join key. What becomes of them, `watch` tells.
+        """Start the nodes, with a fresh join key. What becomes of them, `watch` tells.
 
         Args:
             run_dir: the run's folder.
@@ -160,6 +161,7 @@ class Supervisor:
             ground: the namespaces that the nodes are to stand in; None: this process's own.
             probe: how the links are measured first; None: not at all.
             resume: the round that the nodes go on after; 0: from the start.
+            later: the nodes that only `fork` starts.
         """
         key = secrets.token_hex(32)
         self._forked = True
@@ -167,12 +169,16 @@ class Supervisor:
         folder = str(run_dir.resolve())
         self._order(
             "start", run_dir=folder, key=key, shaping=shaping, ground=fields,
-            probe=None if probe is None else dict(probe), resume=resume,
+            probe=None if probe is None else dict(probe), resume=resume, later=list(later),
         )  # fmt: skip
 
+    def fork(self, node: str) -> None:
+        """Start a node that comes later, or again."""
+        self._order("fork", node=node)
+
     def watch(self, cast: Cast, referee: Referee) -> Iterator[dict[str, Any] | None]:
-        """Every report until all nodes have ended, and None whenever a moment has passed; obeys
-        the referee and the user meanwhile.
+        """Every report until all nodes have ended and none is to come, and None whenever a moment
+        has passed; obeys the referee and the user meanwhile.
 
         Raises:
             NodeError: the fork server itself has ended, or could not start all nodes.
@@ -182,7 +188,7 @@ class Supervisor:
             if not lines and self._reports.ended:
                 raise NodeError(self._death())
             for line in lines:
-                if line["is"] == "empty":
+                if line["is"] == "empty" and (referee.over or referee.stopping):
                     return
                 if line["is"] == "refused":
                     raise NodeError(line["text"])

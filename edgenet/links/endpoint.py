@@ -145,16 +145,21 @@ class Endpoint:
         with self._changed:
             return [self._arrived.pop(name) for name in among if name in self._arrived]
 
-    def close(self) -> None:
-        """Say goodbye on all links, wait until it has got through, release everything."""
+    def close(self, linger_s: float | None = None) -> None:
+        """Say goodbye on all links, wait until it has got through, release everything.
+
+        Args:
+            linger_s: how long to wait at most for all of them; None: as long as each link does.
+        """
         self._listener.close()
         with self._changed:
             self._closed = True
             links = list(self._links.values())
         for link in links:
             link.start_close()
+        end = None if linger_s is None else time.monotonic() + linger_s
         for link in links:
-            link.close()
+            link.close(None if end is None else max(0.0, end - time.monotonic()))
         self.abandon()
 
     def abandon(self) -> None:

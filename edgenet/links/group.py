@@ -12,6 +12,7 @@ from typing import Any
 from edgenet.errors import (
     LinkError,
     LinkTimeout,
+    PeerLeft,
     PeerLost,
     PeerSilent,
     ProtocolError,
@@ -24,7 +25,7 @@ from edgenet.links.protocol import Item, Kind
 from edgenet.links.shared import Shared
 
 _GONE = (PeerLost, PeerSilent, ProtocolError)
-_WHAT = {PeerLost: "lost", PeerSilent: "silent", ProtocolError: "lost"}
+_WHAT = {PeerLeft: "left", PeerSilent: "silent"}
 
 Newcomers = Callable[[Collection[str]], Sequence[WireLink]]
 
@@ -87,6 +88,8 @@ class Group:
             return ()
         came = self._newcomers(self._order)
         for link in came:
+            if link.peer in self._alive:  # it has come back before anybody missed it
+                self._drop_if_gone(self._links[link.peer])
             self._take_in(link)
         return tuple(link.peer for link in came)
 
@@ -200,10 +203,13 @@ class Group:
     def _drop_gone(self) -> None:
         for link in self:
             if not link.usable and link.waiting_since() is None:
-                try:
-                    link.check()
-                except _GONE as error:
-                    self._drop(link, error)
+                self._drop_if_gone(link)
+
+    def _drop_if_gone(self, link: WireLink) -> None:
+        try:
+            link.check()
+        except _GONE as error:
+            self._drop(link, error)
 
     def _drop(self, link: WireLink, error: LinkError) -> None:
         self._alive.discard(link.peer)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgenet.errors import LinkTimeout, PeerLost, PeerSilent, ProtocolError
+from edgenet.errors import LinkTimeout, PeerLeft, PeerLost, PeerSilent, ProtocolError
 from edgenet.links.boxes import Boxes
 from edgenet.links.codec import Packet, decode, goodbye
 from edgenet.links.frame import FrameError, Header
@@ -132,10 +132,14 @@ class WireLink:
         """Begin to close, so that many links can do it side by side: goodbye after what waits."""
         self._boxes.start_close()
 
-    def close(self) -> None:
-        """See `protocol.Link.close`."""
+    def close(self, linger_s: float | None = None) -> None:
+        """See `protocol.Link.close`.
+
+        Args:
+            linger_s: how long to wait without progress; None: as its limits say.
+        """
         self.start_close()
-        self._boxes.await_close(self._shared.limits.linger_s)
+        self._boxes.await_close(self._shared.limits.linger_s if linger_s is None else linger_s)
         self.abandon()
 
     def abandon(self) -> None:
@@ -236,7 +240,7 @@ class WireLink:
                 self._boxes.await_room_in()
                 message = self._reader.next()
                 if self._reader.goodbye:
-                    self._boxes.finish(PeerLost, "left the run")
+                    self._boxes.finish(PeerLeft, "left the run")
                     break
                 self._count_message("in", message.header)
                 self._boxes.deliver(message)

@@ -18,7 +18,7 @@ the node was in, 0 before the first). The events that the code writes, and their
 copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved |
 | `traffic` | peer, out, in: bytes that crossed the link since it stands, about once a second |
 | `doing` | k (kinds of the spans that are open now), about once a second |
-| `fault` | peer, what (lost, silent, late, refused, dropped), why |
+| `fault` | peer, what (lost, left, silent, late, refused, dropped), why |
 | `resources` | cpu_s, rss_bytes, peak_rss_bytes, pss_bytes?, peak_weight_bytes?, ... |
 | `memory` | versions, scratch, stash, saved, optimiser (bytes), live (versions): of a stage |
 | `emulated` | device_s, behind_s: what the work takes on the device, and how much longer it took |
@@ -27,7 +27,7 @@ copied_payload?, copied_overhead?: the part that a medium's broadcast would have
 | `benchmark` | shards, c, b: what a learner measured of itself (DAB's c_k, b_k) |
 | `worked` | shards, passes, download_s, train_s: a learner's round (DAB) |
 | `log` | level, text |
-| `end` | status (done, failed, interrupted), error?, code |
+| `end` | status (done, failed, interrupted), error?, code, silent? (the peer that was) |
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Journal:
             and every `round`, `fault`, `start` and `end` write at once.
     """
 
-    _URGENT = frozenset({"start", "linked", "joined", "change", "round", "fault", "end"})
+    _URGENT = frozenset(
+        {"start", "linked", "joined", "change", "restarted", "round", "fault", "end"}
+    )
 
     def __init__(self, path: Path | None = None, *, flush_s: float = 0.5) -> None:
         self.round = 0

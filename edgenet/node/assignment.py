@@ -47,3 +47,5 @@ class Assignment:
     """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
     address: str = "127.0.0.1"
     """The address of this host under which peers reach its links."""
+    again: bool = False
+    """The run is under way already: the node comes later than others, or again."""

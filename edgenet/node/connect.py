@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from edgenet.channels import Orders, Timeline
-from edgenet.errors import LinkError
+from edgenet.errors import Interrupted, LinkError
 from edgenet.links.endpoint import Endpoint
 from edgenet.links.group import Group
 from edgenet.links.handshake import Identity
@@ -19,10 +19,14 @@ from edgenet.meters import Journal
 from edgenet.meters.start import Start
 from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, Seat
+from edgenet.topology.comings import late_starters
 
 _CROWD = 64
 """With more nodes than this, heartbeat and silence stretch in proportion: on a host that holds
 hundreds of nodes each waits for seconds until it gets a core, and would be taken for frozen."""
+
+_FAREWELL_S = 0.5
+"""What a node that was told to end takes for its goodbyes: it gets no more than 2 s in all."""
 
 _RUN_RING_BYTES = 256 * 1024 * 1024
 _NODE_RING_BYTES = 64 * 1024 * 1024
@@ -36,8 +40,9 @@ Groups = dict[str, Group]
 def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, Shared]]:
     """Link to every peer of the node; on leaving, say goodbye to all of them.
 
-    Of two nodes the one of higher rank dials: it is the one that may come late or come again. A
-    peer that the run can do without may be missing at the start (a fault; the quorum decides).
+    Of two nodes the one of higher rank dials, and one that comes later, or again, dials all of its
+    peers; those that are to come later are not waited for. A peer that the run can do without may
+    be missing at the start (a fault; the quorum decides).
 
     Raises:
         LinkError: an essential peer did not join in time, or was refused.
@@ -64,12 +69,18 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
     )
     try:
         ranks = {other.name: other.rank for other in plan.seats}
+        later = late_starters(plan.topology.events)
+        there = [name for name, _ in seat.peers if name not in later]
+        dial = [name for name in there if assignment.again or ranks[name] < seat.rank]
         found = endpoint.connect(
-            dial=[name for name, _ in seat.peers if ranks[name] < seat.rank],
-            accept=[name for name, _ in seat.peers if ranks[name] > seat.rank],
+            dial=dial,
+            accept=[name for name in there if name not in dial],
             timeout_s=crowd * faults.join_s,
         )
         yield make_groups(plan, seat, found, shared, endpoint), shared
+    except Interrupted:
+        endpoint.close(_FAREWELL_S)
+        raise
     except BaseException:
         endpoint.abandon()
         raise
@@ -100,7 +111,7 @@ def make_groups(
     groups = {}
     for role in dict.fromkeys(role for _, role in seat.peers):
         names = [name for name, its in seat.peers if its == role]
-        links = {name: link for name in names if isinstance(link := found[name], WireLink)}
+        links = {name: link for name in names if isinstance(link := found.get(name), WireLink)}
         group = Group(
             seat.name,
             names,
@@ -111,7 +122,7 @@ def make_groups(
             media=_media(plan, seat.name, names),
         )
         for name in names:
-            error = found[name]
+            error = found.get(name)
             if isinstance(error, LinkError):
                 if plan.seat(name).essential:
                     raise error

@@ -17,6 +17,7 @@ from edgenet.devices import PROFILES
 from edgenet.errors import InputError, TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
+from edgenet.node.presence import check_presence
 from edgenet.node.substance import check_substance, model_of, shares_of, whole_of
 from edgenet.node.user_scheme import Code, is_path, load_scheme
 from edgenet.schemes import SCHEMES, Role, Scheme
@@ -121,7 +122,7 @@ def resolve(topology: Topology) -> Plan:
     model: nn.Module = layers
     if scheme.model is not None:
         model = whole_of(topology, scheme, options, dataset, _casts(scheme, seats))
-    return Plan(
+    plan = Plan(
         topology=topology,
         scheme=scheme,
         options=options,
@@ -132,6 +133,8 @@ def resolve(topology: Topology) -> Plan:
         digest=hashlib.sha256(dump(topology).encode() + (code.content if code else b"")).digest(),
         code=code,
     )
+    check_presence(plan)
+    return plan
 
 
 def _scheme(topology: Topology) -> tuple[Scheme, Code | None]:

@@ -41,7 +41,7 @@ def probe(assignment: Assignment, groups: Mapping[str, LinkGroup], shared: Share
         NodeError: the rendezvous does not answer.
     """
     order = assignment.probe
-    if order is None:
+    if order is None or assignment.again:
         return
     start = time.monotonic()
     with shared.journal.phase("idle", "probe"):

@@ -12,7 +12,15 @@ from pathlib import Path
 from types import FrameType
 
 from edgenet.devices import PROFILES
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, EdgenetError, Interrupted
+from edgenet.errors import (
+    DONE,
+    INTERRUPTED,
+    NODE_FAILED,
+    EdgenetError,
+    Interrupted,
+    PeerLeft,
+    PeerSilent,
+)
 from edgenet.links.protocol import LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal, power
@@ -55,8 +63,14 @@ def run_node(assignment: Assignment) -> int:
     except Interrupted as error:
         journal.event("end", status="interrupted", code=INTERRUPTED, error=str(error))
         return INTERRUPTED
+    except PeerLeft as error:
+        if plan.seat(name).essential or not plan.seat(error.peer).essential:
+            return _failed(journal, str(error))
+        # The run is over: this node came too late to be told so by its scheme.
+        journal.event("end", status="done", code=DONE)
+        return DONE
     except EdgenetError as error:
-        return _failed(journal, str(error))
+        return _failed(journal, str(error), error)
     except MemoryError:
         return _failed(journal, _TOO_SMALL.format(name))
     except Exception as error:  # the process ends here: the last to know must be the journal
@@ -132,8 +146,9 @@ def _interval_s(plan: Plan) -> float:
     return max(1.0, len(plan.seats) / 20)
 
 
-def _failed(journal: Journal, why: str) -> int:
-    journal.event("end", status="failed", code=NODE_FAILED, error=why)
+def _failed(journal: Journal, why: str, error: EdgenetError | None = None) -> int:
+    silent = {"silent": error.peer} if isinstance(error, PeerSilent) else {}
+    journal.event("end", status="failed", code=NODE_FAILED, error=why, **silent)
     return NODE_FAILED
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgenet.results import text
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -55,3 +57,10 @@ def _place(t_s: float, rounds: Sequence[Mapping[str, Any]]) -> float:
             return float(row["round"] - 1 + min(1.0, max(0.0, part)))
         before = row["round"]
     return float(before)
+
+
+def again(restart: Mapping[str, Any]) -> str:
+    """What became of a node, and how long it took until it was back."""
+    back_s = restart["back_s"]
+    back = "never came back" if back_s is None else f"was back after {text.seconds(back_s)}"
+    return f"{restart['why']}; started again ({restart['number']} of {restart['of']}), it {back}"

@@ -9,7 +9,7 @@ from typing import Any
 from edgenet.results import text
 from edgenet.results.details import Details
 from edgenet.results.drawing import network_drawing
-from edgenet.results.happened import Happening, happenings, said
+from edgenet.results.happened import Happening, again, happenings, said
 from edgenet.results.network import (
     LINK_HEAD,
     PROBE_HEAD,
@@ -191,16 +191,20 @@ def _faults(summary: Mapping[str, Any]) -> str:
 
 
 def _changes(summary: Mapping[str, Any]) -> str:
-    if not summary["changes"]:
+    if not summary["changes"] and not summary["restarts"]:
         return ""
     rows = [
         (
             f"{change['t_s']:.1f} s",
-            text.seconds(change["asked_s"]),
+            _due(change),
             change["what"],
             said(change),
         )
         for change in summary["changes"]
+    ]
+    rows += [
+        (f"{each['t_s']:.1f} s", text.MISSING, "restart", again(each))
+        for each in summary["restarts"]
     ]
     head = ("time", "after joining", "event", "what")
     return cards(full(_cut("", head, rows, words=True)))
@@ -212,6 +216,11 @@ def _key(happened: Sequence[Happening]) -> str:
     words = {"fault": "full lines are faults", "change": "dashed lines are events and orders"}
     told = "; ".join(words[kind] for kind in words if kind in kinds)
     return f"<p>In the curves {told}; a pointer on one tells what happened.</p>" if told else ""
+
+
+def _due(change: Mapping[str, Any]) -> str:
+    round_ = change["asked_round"]
+    return text.seconds(change["asked_s"]) if round_ is None else f"round {round_}"
 
 
 def _notes(about: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ of its keys, all of which may be missing:
 | `rounds` | how many were asked for |
 | `parameters` | of the whole model |
 | `shaping` | {used, why}: the back end |
-| `nodes` | {name: {role, device, radio}}, also of nodes that never got to write an event |
+| `nodes` | {name: {role, device, radio, later}}, also of nodes that never got to write an event |
 | `carbon_kg_per_kwh` | carbon intensity of the electricity |
 | `links` | [{name, profile, ends, base, shared, ways: [{source, target, rate_bps, delay_s}]}]; \
 null for a rate without limit |

@@ -18,15 +18,13 @@ from edgenet.devices import PROFILES
 from edgenet.devices.radio import RADIOS
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
 from edgenet.meters import energy
+from edgenet.results.comings import restarts, status
 from edgenet.results.events import Event
 from edgenet.results.kernel import reconciled
 from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.tally import NodeTally, Tally
 
 _PHASES = ("compute", "send", "wait", "other")
-
-LOST = "lost"
-"""Status of a node that ended without saying so: killed, crashed, or its host went away."""
 
 _OUTCOMES = {
     DONE: "done",
@@ -48,7 +46,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     known = run.get("nodes")
     abouts = known if isinstance(known, Mapping) else {}
     nodes = {
-        name: _node(node, _energy(node, tally, abouts.get(name)))
+        name: _node(node, _status(node, tally, abouts), _energy(node, tally, abouts.get(name)))
         for name, node in tally.nodes.items()
     }
     intensity = float(run.get("carbon_kg_per_kwh", energy.CARBON_KG_PER_KWH))
@@ -77,6 +75,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "energy_unknown": [name for name, node in nodes.items() if node["energy_j"] is None],
         "faults": [_fault(event, tally.start_s) for event in tally.faults],
         "changes": [_change(event, tally.start_s) for event in tally.changes],
+        "restarts": restarts(tally),
     }
 
 
@@ -85,11 +84,16 @@ def outcome(code: int) -> str:
     return _OUTCOMES.get(code, f"exit code {code}")
 
 
-def _node(node: NodeTally, joules: dict[str, Any] | None) -> dict[str, Any]:
+def _status(node: NodeTally, tally: Tally, abouts: Mapping[str, Any]) -> str:
+    about = abouts.get(node.name)
+    return status(node, tally, later=isinstance(about, Mapping) and bool(about.get("later")))
+
+
+def _node(node: NodeTally, status: str, joules: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "role": node.role,
         "device": node.device,
-        "status": node.status or LOST,
+        "status": status,
         **({"error": node.error} if node.error else {}),
         "compute_s": node.spans_s.get("compute", 0.0) + node.slowdown_s,
         "slowdown_s": node.slowdown_s,
@@ -185,6 +189,7 @@ def _change(event: Event, start_s: float) -> dict[str, Any]:
     return {
         "t_s": round(event.t - start_s, 6),
         "asked_s": event.number("asked_s"),
+        "asked_round": event.count("asked_round") or None,
         "late_s": event.number("late_s"),
         "what": event.text("what"),
         "target": event.text("target"),

@@ -55,6 +55,8 @@ class NodeTally:
     """Of its `end` event; None while there is none."""
     error: str = ""
     """Why it failed, in its own words."""
+    joined: list[float] = field(default_factory=list)
+    """Epoch seconds at which it had all its links: once in each of its lives."""
     rounds: dict[int, RoundTally] = field(default_factory=dict)
     """Round -> its figures, where this node reports rounds."""
     _round_start_s: float | None = None
@@ -73,6 +75,8 @@ class NodeTally:
         match event.name:
             case "start":
                 self._start(event)
+            case "joined":
+                self.joined.append(event.t)
             case "span":
                 self._span(event)
             case "round":
@@ -149,7 +153,9 @@ class Tally:
         expected: Mapping[str, Any] | None = None,
         changes: Iterable[Event] = (),
     ) -> None:
-        self.changes = [event for event in changes if event.name == "change"]
+        told = list(changes)
+        self.changes = [event for event in told if event.name == "change"]
+        self.restarts = [event for event in told if event.name == "restarted"]
         self.nodes: dict[str, NodeTally] = {}
         self.ledger = Ledger()
         self.faults: list[Event] = []

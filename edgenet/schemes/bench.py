@@ -172,6 +172,9 @@ class Role:
     """False: exactly one node plays it. True: all the nodes that are left, at least one."""
     essential: bool = True
     """The run cannot go on without it. Where False, the quorum of its peers decides."""
+    returns: bool = False
+    """One that starts later, or again, is taken in by its peers (`LinkGroup.admit`) and takes part
+    from then on. Only where it is not essential."""
     peers: tuple[str, ...] = ()
     """Roles it exchanges messages with; each such pair of nodes gets a link."""
     trains_on: bool = False

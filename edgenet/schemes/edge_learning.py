@@ -156,7 +156,14 @@ def _roles(
             peers=("learner",),
             trains_on=True,
         ),
-        Role(name="learner", play=learner, peers=("orchestrator",), many=True, essential=False),
+        Role(
+            name="learner",
+            play=learner,
+            peers=("orchestrator",),
+            many=True,
+            essential=False,
+            returns=True,
+        ),
     )
 
 

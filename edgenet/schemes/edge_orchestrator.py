@@ -4,6 +4,7 @@ owns the data and serves it, and takes the mean."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from edgenet.links.protocol import Kind, LinkGroup
 from edgenet.models.stage import Stage
 from edgenet.schemes.allocation import Capability, Sizes, Work, csa, equal_split, staleness
 from edgenet.schemes.bench import Rounds
+from edgenet.schemes.edge_recruits import Recruits
 from edgenet.schemes.federated import weighted_mean
 from edgenet.schemes.shards import Stock
 
@@ -54,84 +56,78 @@ def dab_orchestrator(
     learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
 ) -> None:
     """The orchestrator of `dab` and `dab-dynamic`: it learns requests, and nothing else."""
-    learners.broadcast(terms.planned_s, terms.passes, terms.benchmark, len(stock))  # step 1
-    wanted = recruit(learners, stock)  # steps 2, 3
-    works = {name: Work(shards=shards, passes=terms.passes) for name, shards in wanted.items()}
-    conduct(learners, model, rounds, stock, terms, works, watch)
+
+    def allot(wanted: Mapping[str, Any]) -> dict[str, Work]:
+        return {name: Work(shards=shards, passes=terms.passes) for name, shards in wanted.items()}
+
+    offer = terms.planned_s, terms.passes, terms.benchmark, len(stock)  # step 1
+    conduct(learners, model, rounds, stock, terms, Recruits(learners, stock, offer, allot), watch)
 
 
 def csa_orchestrator(
     learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
 ) -> None:
     """The orchestrator of `csa`: it is told what each learner can do, and decides."""
-    learners.broadcast(terms.benchmark)
-    told = recruit(learners, stock)
-    able = [Capability(shards_per_s=c, bytes_per_s=b) for c, b, _, _ in told.values()]
-    sizes = [Sizes(model_bytes=m, shard_bytes=d) for _, _, m, d in told.values()]
-    works = csa(terms.planned_s, len(stock), able, sizes[0]) if sizes else []
-    dealt = dict(zip(told, works, strict=True))
-    conduct(learners, model, rounds, stock, terms, dealt, watch)
+    known: dict[str, Any] = {}
+
+    def allot(told: Mapping[str, Any]) -> dict[str, Work]:
+        known.update(told)
+        there = {name: known[name] for name in learners.names if name in known}
+        able = [Capability(shards_per_s=c, bytes_per_s=b) for c, b, _, _ in there.values()]
+        sizes = [Sizes(model_bytes=m, shard_bytes=d) for _, _, m, d in there.values()]
+        works = csa(terms.planned_s, len(stock), able, sizes[0]) if sizes else []
+        return dict(zip(there, works, strict=True))
+
+    recruits = Recruits(learners, stock, (terms.benchmark,), allot)
+    conduct(learners, model, rounds, stock, terms, recruits, watch)
 
 
 def equal_orchestrator(
     learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms, watch: Watch
 ) -> None:
     """The orchestrator of `equal-split`: it asks nothing and gives everybody the same."""
-    names = learners.names
-    dealt = zip(names, equal_split(len(stock), len(names)), strict=True)
-    works = {name: Work(shards=shards, passes=terms.passes) for name, shards in dealt}
-    conduct(learners, model, rounds, stock, terms, works, watch)
 
+    def allot(_: Mapping[str, Any]) -> dict[str, Work]:
+        names = learners.names
+        dealt = zip(names, equal_split(len(stock), len(names)), strict=True)
+        return {name: Work(shards=shards, passes=terms.passes) for name, shards in dealt}
 
-def recruit(learners: LinkGroup, stock: Stock) -> dict[str, Any]:
-    """Serve every learner the shards of its benchmark; returns what each says after it."""
-    served: set[str] = set()
-    answers: dict[str, Any] = {}
-    while set(learners.names) - set(answers):
-        name, message = learners.recv_any()
-        if name in served:
-            answers[name] = message
-        else:
-            x, y = stock.draw(0, {name: message})[name]
-            learners.send(name, x, y, kind=Kind.DATA)
-            served.add(name)
-    return {name: answers[name] for name in learners.names}
+    conduct(learners, model, rounds, stock, terms, Recruits(learners, stock, None, allot), watch)
 
 
 def conduct(
     learners: LinkGroup, model: Stage, rounds: Rounds, stock: Stock, terms: Terms,
-    works: dict[str, Work], watch: Watch,
+    recruits: Recruits, watch: Watch,
 ) -> None:  # fmt: skip
-    """The rounds, steps 4 to 7, whoever decided on the `works`."""
+    """The rounds, steps 4 to 7, whoever decides on the work."""
+    works = recruits.all()  # steps 2, 3
     late, misses = set[str](), _recall(works, rounds)
     _refuse(works, len(stock), watch)
     for number in rounds:
+        for name in recruits.admit():  # what was agreed before is over
+            late.discard(name)
+            misses.pop(name, None)
+            works.pop(name, None)
+        works |= recruits.newcomers(0.0 if _free(learners, works, late) else terms.deadline_s)
         wait_s = terms.deadline_s if not _free(learners, works, late) else 0.0
         back = learners.gather(late, deadline_s=wait_s)  # only their requests are of use
         late -= set(back)
         _renew(works, back, terms, len(stock), watch)
         start_s = watch.clock()
         asked = learners.broadcast(number, to=_free(learners, works, late))
-        if not asked and not late:
+        if not asked and not late and not recruits.coming:
             raise NodeError("no learner takes part (any more); raise train.deadline")
         dealt = stock.draw(number, {name: works[name].shards for name in asked})
         for name, (x, y) in dealt.items():
             learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)  # step 4
         left_s = max(1e-3, terms.deadline_s - (watch.clock() - start_s))
         answers = learners.gather(asked, deadline_s=left_s)  # steps 5, 6
-        missed = [name for name in asked if name not in answers and name in learners.names]
+        missed = set(asked).intersection(learners.names).difference(answers)
         states = [state for _, state in answers.values()]
         if states:
             model.load(weighted_mean(states, [1] * len(states)))  # step 7
-        served = [works[name] for name in answers]
-        rounds.report(
-            state=model.state(),
-            active=list(answers),
-            late=len(missed),
-            shards=sum(work.shards for work in served),
-            staleness=staleness(served),
-        )
-        late |= set(missed)
+        _report(rounds, model, [works[name] for name in answers], list(answers), len(missed))
+        late |= missed
         misses.update(missed)
         misses -= Counter({name: misses[name] for name in answers})
         _renew(works, answers, terms, len(stock), watch)
@@ -151,6 +147,11 @@ def _recall(works: dict[str, Work], rounds: Rounds) -> Counter[str]:
 def _remember(works: dict[str, Work], misses: Counter[str], rounds: Rounds) -> None:
     told = {name: (work.shards, work.passes) for name, work in works.items()}
     rounds.remember(misses=dict(misses), works=told)
+
+
+def _report(rounds: Rounds, model: Stage, served: list[Work], active: list[str], late: int) -> None:
+    shards, stale = sum(work.shards for work in served), staleness(served)
+    rounds.report(state=model.state(), active=active, late=late, shards=shards, staleness=stale)
 
 
 def _free(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> list[str]:

@@ -37,7 +37,7 @@ def server(learners: LinkGroup, model: Stage, rounds: Rounds, deadline_s: float 
     """The server's half of Algorithm 1; it trains nothing itself."""
     late: set[str] = set()
     for number in rounds:  # line 2
-        learners.admit()
+        late -= set(learners.admit())
         patience_s = deadline_s if late.issuperset(learners.names) else 0.0
         late -= set(learners.gather(late, deadline_s=patience_s))
         free = [name for name in learners.names if name not in late]
@@ -112,6 +112,7 @@ _ROLES = (
         peers=("server",),
         many=True,
         essential=False,
+        returns=True,
         trains_on=True,
     ),
 )

@@ -174,6 +174,7 @@ GFL = Scheme(
             peers=("server",),
             many=True,
             essential=False,
+            returns=True,
             trains_on=True,
             sees=True,
         ),

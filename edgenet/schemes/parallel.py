@@ -227,6 +227,7 @@ def _roles(*, essential: bool) -> tuple[Role, ...]:
             peers=("server",),
             many=True,
             essential=essential,
+            returns=not essential,
             sees=True,
         ),
         Role(name="stage", play=_play_stage, peers=("server", "stage"), many=True, placed=True),

@@ -99,6 +99,7 @@ def _scheme(name: str, summary: str, variant: Variant, options: type | None = No
                 peers=("server",),
                 many=True,
                 essential=False,
+                returns=True,
                 trains_on=True,
             ),
         ),

@@ -107,7 +107,8 @@ def _link(link: LinkSpec) -> dict[str, Any]:
 
 
 def _event(event: TimedEvent) -> dict[str, Any]:
-    entry: dict[str, Any] = {"at": exact(event.at_s, TIME), event.kind: event.target}
+    at = exact(event.at_s, TIME) if event.at_round is None else f"round {event.at_round}"
+    entry: dict[str, Any] = {"at": at, event.kind: event.target}
     entry |= {"nodes": list(event.nodes)} if event.nodes else {}
     entry |= _channel(event.settings)
     for key in event.settings:
@@ -177,6 +178,8 @@ def _faults(topology: Topology) -> dict[str, Any]:
         entry["deadline"] = exact(faults.deadline_s, TIME)
     if faults.checkpoint is not None:
         entry["checkpoint"] = faults.checkpoint
+    if faults.restart:
+        entry["restart"] = faults.restart
     return entry
 
 

@@ -6,6 +6,7 @@
       - {at: 33 s, restore: cell}
       - {at: 40 s, move: cam0, to: [100, 200]}
       - {at: 50 s, slow: pi2, factor: 2}     # half its profile's speed, until 'free: pi2'
+      - {at: 60 s, stop: cam2}               # start, stop, kill: edgenet.topology.comings
 
 An event names its kind and, as that key's value, what it happens to. `KINDS` holds the reader of
 each kind's other keys.
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgenet.topology.comings import COMINGS, check_order, moment
 from edgenet.topology.document import Entry
 from edgenet.topology.links import CHANNEL
 from edgenet.topology.nodes import Names, shorten
@@ -71,6 +73,7 @@ def read_events(
         if number >= MAX_EVENTS:
             raise section.fail(f"is one too many; a run has at most {MAX_EVENTS}")
         found.append(_event(section, around))
+    check_order(found, entry.value)
     return tuple(found)
 
 
@@ -203,6 +206,13 @@ def _slow_or_free(section: Section, kind: str, around: _Around) -> TimedEvent:
     return TimedEvent(at_s=_time(section), kind=kind, target=name, settings=settings)
 
 
+def _coming(section: Section, kind: str, around: _Around) -> TimedEvent:
+    section.only("at", kind)
+    name = around.nodes.one(section, kind)
+    at_s, at_round = moment(section)
+    return TimedEvent(at_s=at_s, at_round=at_round, kind=kind, target=name)
+
+
 KINDS: Mapping[str, _Reader] = {
     "degrade": _degrade,
     "cut": _cut_or_restore,
@@ -210,6 +220,7 @@ KINDS: Mapping[str, _Reader] = {
     "move": _move,
     "slow": _slow_or_free,
     "free": _slow_or_free,
+    **dict.fromkeys(COMINGS, _coming),
 }
 """What can happen, and the reader of its keys."""
 
@@ -224,7 +235,7 @@ def sentence(event: TimedEvent) -> str:
         return f"{event.target} becomes {settings['factor']:g} times slower than its profile"
     if event.kind == "free":
         return f"{event.target} is as fast as its profile again"
-    verb = {"cut": "is cut", "restore": "is restored"}.get(event.kind, event.kind)
+    verb = _VERBS.get(event.kind, event.kind)
     if event.kind == "degrade":
         parts = [f"{settings['factor']:g} of its rate"] if "factor" in settings else []
         parts += [
@@ -236,6 +247,14 @@ def sentence(event: TimedEvent) -> str:
     there = f" ({shorten(event.nodes)})" if event.nodes else ""
     return f"{event.target} {verb}{there}"
 
+
+_VERBS: Mapping[str, str] = {
+    "cut": "is cut",
+    "restore": "is restored",
+    "start": "starts",
+    "stop": "leaves",
+    "kill": "is killed",
+}
 
 _WORDS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "rate_bps": ("", format_rate),

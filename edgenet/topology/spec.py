@@ -84,9 +84,10 @@ class TimedEvent:
     """Something that changes during the run."""
 
     at_s: float
-    """Seconds after all nodes have joined."""
+    """Seconds after all nodes have joined; inf where it waits for a round."""
     kind: str
-    """'degrade', 'cut', 'restore' (a link), 'move', 'slow', 'free' (a node)."""
+    """'degrade', 'cut', 'restore' (a link), 'move', 'slow', 'free' (a node), 'start', 'stop',
+    'kill' (a node's process)."""
     target: str
     """Name of the link, or of the node."""
     nodes: tuple[str, ...] = ()
@@ -94,6 +95,8 @@ class TimedEvent:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """For 'degrade' fields of Channel, and 'factor' of the rate; for 'move' the position 'to';
     for 'slow' the 'factor' by which the node's device is slower than its profile."""
+    at_round: int | None = None
+    """'start', 'stop', 'kill' may happen as a round begins (1, 2, ...) instead of at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,7 @@ class Faults:
 
     heartbeat_s: float = 1.0
     """An idle link says that it is alive this often."""
-    silence_s: float = 4.0
+    silence_s: float = 3.0
     """A peer that was not heard for this long counts as frozen or cut off."""
     quorum: float = 0.5
     """Least part of the peers that must be left: a fraction in (0, 1], or a count above 1."""
@@ -177,6 +180,8 @@ class Faults:
     checkpoint: int | None = None
     """Every node saves itself after every so many rounds; 0 = never; None = as often as it costs at
     most a twentieth of the time."""
+    restart: int = 0
+    """How often the launcher starts a node again that was killed, failed, or froze."""
 
 
 @dataclass(frozen=True, kw_only=True)

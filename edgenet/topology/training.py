@@ -45,8 +45,8 @@ def read_train(entry: Entry) -> Train:
 def read_faults(entry: Entry) -> Faults:
     """The section, with times in seconds."""
     section = Section(entry, "faults")
-    section.only("heartbeat", "silence", "quorum", "join", "deadline", "checkpoint")
-    given: dict[str, Any] = {}
+    section.only("heartbeat", "silence", "quorum", "join", "deadline", "checkpoint", "restart")
+    given: dict[str, Any] = {"restart": section.whole("restart", 0, 0, 1000)}
     for key in ("heartbeat", "silence", "join", "deadline"):
         value = section.quantity(key, parse_time)
         if value is not None and value <= 0:

@@ -1,0 +1,184 @@
+"""Who comes, leaves and comes back while a run goes on.
+
+Carries out the topology's `start`, `stop` and `kill`, and starts again, `faults.restart` times
+each, nodes that the run can do without and that were killed, failed or froze. What happened goes
+into the run's own journal:
+
+| e | fields |
+| --- | --- |
+| `change` | as in `conductor`; asked_round in place of asked_s where a round was waited for |
+| `restarted` | node, number, of (how often it may be), why (a sentence) |
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from edgenet.errors import BAD_INPUT
+from edgenet.launchers.blame import told
+from edgenet.launchers.policy import End, Referee
+from edgenet.launchers.witness import Witness
+from edgenet.meters import Journal
+from edgenet.meters.start import Start
+from edgenet.results.rundir import RunDir
+from edgenet.topology.comings import COMINGS, late_starters
+from edgenet.topology.events import sentence
+from edgenet.topology.spec import TimedEvent, Topology
+
+_MOST_TOLD = 5
+
+
+class Starter(Protocol):
+    """The part of the supervisor that is used here."""
+
+    def fork(self, node: str) -> None:
+        """Start a node that comes later, or again."""
+
+    def signal(self, node: str, number: signal.Signals) -> None:
+        """Send a signal to a node's process."""
+
+
+class Comings:
+    """One run's. To be looked after from the launcher's main thread.
+
+    Args:
+        run: its folder.
+        topology: what is run.
+        referee: keeps the score; told of those who are absent or come back.
+        starter: starts and signals nodes.
+        say: takes lines for the user.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        topology: Topology,
+        referee: Referee,
+        starter: Starter,
+        say: Callable[[str], None],
+    ) -> None:
+        self._run, self._referee, self._starter, self._say = run, referee, starter, say
+        self._budget, self._restarts = topology.faults.restart, Counter[str]()
+        self._seats = {seat.name: seat for seat in referee.seats}
+        events = [event for event in topology.events if event.kind in COMINGS]
+        self._events = sorted(events, key=lambda event: (event.at_s, event.at_round or 0))
+        self._witness = Witness(run, referee.seats)
+        self._start = Start.of(run.path)
+        self._held: dict[str, str] = {}
+        self._leaving: dict[str, float] = {}
+        self._journal: Journal | None = None
+        self.later = late_starters(events)
+        """The nodes that are not there when the run begins."""
+        referee.absent |= self.later
+
+    def ended(self, name: str) -> bool:
+        """A node has ended, the referee knows: start it again if that is wanted. Returns whether
+        it is, or may yet be."""
+        end = self._referee.ends[name]
+        self._leaving.pop(name, None)
+        if not self._may_return(name, end):
+            return False
+        self._witness.look()
+        suspect = self._witness.silent_peer(name)
+        if suspect is not None and self._witness.still(suspect):
+            self._held[name] = suspect  # to whom could it return?
+        else:
+            self._start_again(name, end)
+        return True
+
+    def spent(self, name: str) -> bool:
+        """Whether a node was started again as often as it may be."""
+        return 0 < self._budget <= self._restarts[name]
+
+    def look(self) -> None:
+        """What is due now. To be called several times a second."""
+        if not (self._events or self._budget or self._leaving):
+            return
+        self._witness.look()
+        if not self._referee.going_on:
+            return
+        for event in [event for event in self._events if self._due_since(event) is not None]:
+            self._happen(event)
+        now = time.monotonic()
+        for name in [name for name, end in self._leaving.items() if now >= end]:
+            del self._leaving[name]
+            self._starter.signal(name, signal.SIGKILL)
+        for name, suspect in list(self._held.items()):
+            if not self._witness.still(suspect):
+                del self._held[name]
+                self._start_again(name, self._referee.ends[name])
+        self._end_frozen()
+
+    def close(self) -> None:
+        """Nothing more will happen."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _may_return(self, name: str, end: End) -> bool:
+        wanted = not (end.good or end.stopped or end.code == BAD_INPUT)
+        can = self._seats[name].returns and self._restarts[name] < self._budget
+        return wanted and can and self._referee.going_on
+
+    def _start_again(self, name: str, end: End) -> None:
+        self._restarts[name] += 1
+        number, why = self._restarts[name], told(self._run, name, end)
+        fields = {"node": name, "number": number, "of": self._budget, "why": why}
+        self._note("restarted", fields)
+        if self._restarts.total() <= _MOST_TOLD:
+            self._say(f"{why}; it is started again ({number} of {self._budget})")
+        self._fork(name)
+
+    def _fork(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._referee.started(name)
+        self._starter.fork(name)
+
+    def _end_frozen(self) -> None:
+        """Kill whom nobody hears and who does nothing, where it may come back."""
+        for name, seat in self._seats.items():
+            if (
+                seat.returns
+                and self._restarts[name] < self._budget
+                and self._referee.runs(name)
+                and self._witness.accused(name, self._referee.runs)
+                and self._witness.still(name)
+            ):
+                self._starter.signal(name, signal.SIGKILL)
+
+    def _due_since(self, event: TimedEvent) -> float | None:
+        """Since how many seconds an event is due; None if it is not."""
+        began = self._start.at()
+        if began is None:
+            return None
+        if event.at_round is not None:
+            return 0.0 if self._witness.round >= event.at_round else None
+        late_s = time.monotonic() - began - event.at_s
+        return late_s if late_s >= 0 else None
+
+    def _happen(self, event: TimedEvent) -> None:
+        late_s = self._due_since(event) or 0.0
+        self._events.remove(event)
+        name = event.target
+        if event.kind == "start":
+            if not self._referee.runs(name):
+                self._fork(name)
+        elif event.kind == "kill":
+            self._starter.signal(name, signal.SIGKILL)
+        else:
+            self._held.pop(name, None)
+            self._referee.absent.add(name)
+            self._starter.signal(name, signal.SIGTERM)
+            self._leaving[name] = time.monotonic() + self._referee.limits.term_s
+        when = "asked_s" if event.at_round is None else "asked_round"
+        asked = event.at_s if event.at_round is None else event.at_round
+        fields = {"what": event.kind, "target": name, "says": sentence(event), when: asked}
+        self._note("change", {**fields, "late_s": round(late_s, 4)})
+
+    def _note(self, name: str, fields: dict[str, object]) -> None:
+        if self._journal is None:
+            self._journal = Journal(self._run.events_file)
+        self._journal.event(name, **fields)

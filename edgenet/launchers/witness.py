@@ -1,0 +1,81 @@
+"""What the nodes' journals tell their launcher: rounds, and who is silent, cut off or frozen.
+
+A node that nobody hears may be frozen, or cut off from the others. From the outside they differ in
+one thing: a node that runs writes a line about its resources now and then, whatever else it does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from edgenet.launchers.policy import Seat
+from edgenet.results.events import Event, Tail
+from edgenet.results.rundir import RunDir
+
+_LEAST_STILL_S = 2.5
+_STILL_PER_NODE_S = 1 / 8
+"""Two and a half times as long as the pause between two such lines (`edgenet.node.run`)."""
+
+
+class Witness:
+    """Follows the journals of a run.
+
+    Args:
+        run: its folder.
+        seats: the nodes.
+        clock: the wall clock, in which files are dated.
+    """
+
+    def __init__(
+        self, run: RunDir, seats: Sequence[Seat], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._run, self._tail, self._clock = run, Tail(run), clock
+        self._peers: Mapping[str, Sequence[str]] = {seat.name: seat.peers for seat in seats}
+        self._still_s = max(_LEAST_STILL_S, len(seats) * _STILL_PER_NODE_S)
+        self._accusers: dict[str, set[str]] = {}
+        self._ended_for: dict[str, str] = {}
+        self.round = 1
+        """The round that has begun, as far as nodes have reported the ends of others."""
+
+    def look(self) -> None:
+        """Read what is new."""
+        for event in self._tail.new():
+            self._add(event)
+
+    def accused(self, node: str, runs: Callable[[str], bool]) -> bool:
+        """Whether all peers of `node` that run, and at least one, say that it is silent.
+
+        Args:
+            node: which one.
+            runs: tells whether a node's process is there.
+        """
+        accusers = self._accusers.get(node, set())
+        peers = self._peers[node]
+        return bool(accusers) and all(peer in accusers for peer in peers if runs(peer))
+
+    def silent_peer(self, node: str) -> str | None:
+        """The peer because of whose silence `node` has ended; None: for another reason."""
+        return self._ended_for.get(node)
+
+    def still(self, node: str) -> bool:
+        """Whether `node` has written nothing for so long that it must be frozen."""
+        try:
+            written = self._run.events(node).stat().st_mtime
+        except OSError:
+            return False
+        return self._clock() - written > self._still_s
+
+    def _add(self, event: Event) -> None:
+        match event.name:
+            case "start":
+                self._accusers.pop(event.node, None)
+                self._ended_for.pop(event.node, None)
+            case "linked":
+                self._accusers.get(event.text("peer"), set()).discard(event.node)
+            case "round":
+                self.round = max(self.round, event.round + 1)
+            case "fault" if event.text("what") == "silent":
+                self._accusers.setdefault(event.text("peer"), set()).add(event.node)
+            case "end" if event.text("silent"):
+                self._ended_for[event.node] = event.text("silent")

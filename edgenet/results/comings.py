@@ -1,0 +1,52 @@
+"""Who came later, left, and was started again while a run went on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgenet.results.tally import NodeTally, Tally
+
+LOST = "lost"
+"""Status of a node that ended without saying so: killed, crashed, or its host went away."""
+LEFT = "left"
+"""... of one that ended because the topology said so."""
+ABSENT = "absent"
+"""... of one that was to come later, and never did."""
+
+
+def status(node: NodeTally, tally: Tally, *, later: bool) -> str:
+    """How a node ended.
+
+    Args:
+        node: which.
+        tally: of the whole run.
+        later: whether it was not to be there from the start.
+    """
+    if later and node.start_s is None:
+        return ABSENT
+    told = [event.text("what") for event in tally.changes if event.text("target") == node.name]
+    comings = [what for what in told if what in ("start", "stop", "kill")]
+    if node.status == "interrupted" and comings[-1:] == ["stop"]:
+        return LEFT
+    return node.status or LOST
+
+
+def restarts(tally: Tally) -> list[dict[str, Any]]:
+    """Every time that a node was started again: what had become of it, and after how many seconds
+    it had its links again (None: never)."""
+    found = []
+    for event in tally.restarts:
+        name = event.text("node")
+        joined = tally.nodes[name].joined if name in tally.nodes else []
+        back = next((t for t in joined if t > event.t), None)
+        found.append(
+            {
+                "t_s": round(event.t - tally.start_s, 6),
+                "node": name,
+                "number": event.count("number"),
+                "of": event.count("of"),
+                "why": event.text("why"),
+                "back_s": None if back is None else round(back - event.t, 6),
+            }
+        )
+    return found
