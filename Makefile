@@ -3,6 +3,7 @@
 #   make demo                        the quick start: a server and three learners on embedded data
 #   make test                        all tests
 #   make check                       what CI runs: lint, types, layers, tests
+#   make docs                        the documentation as a site in site/, for any browser
 #   make demo PYTHON=python3.12      with another interpreter
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #                                    CPU-only wheels, where PyPI's torch would bring CUDA along
@@ -19,10 +20,10 @@ SCRIPTS := $(wildcard benchmarks/*.py launch/*.py docs/*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint types layers check format clean
+.PHONY: help install demo test docs lint types layers check format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 9
 
 install: $(STAMP)
 
@@ -43,6 +44,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -62,5 +66,5 @@ format: $(STAMP)
 	$(BIN)/python docs/make_commands.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
