@@ -78,6 +78,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "docker": _docker,
     "network namespaces": lambda: _succeeds("unshare", "--net", "true"),
     "TUN": _tun,
+    "WireGuard": lambda: all(shutil.which(each) for each in ("wg", "wireguard-go")) and _tun(),
     "sshd": lambda: sshd() is not None and shutil.which("ssh") is not None,
     "sch_netem": lambda: bool(netem_runner()) or _netem(),
     "tensorboard": lambda: importlib.util.find_spec("tensorboard") is not None,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +27,7 @@ from edgenet.topology import loads
 LAPTOP = "laptop"
 """The namespace of the deploying host."""
 WAIT_S = 40.0
+_EVERY, _RCVBUFFORCE = 3, 33  # linux/if_ether.h, asm/socket.h
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -32,6 +36,39 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen within {WAIT_S} s"
         time.sleep(0.05)
+
+
+class Capture:
+    """All packets on a board's outer interface, while it is entered."""
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.network, self.name = network, name
+        self.packets: list[bytes] = []
+
+    def __enter__(self) -> Capture:
+        with self.network.inside(self.name):
+            self._sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY))
+        self._sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 32 << 20)
+        self._sock.bind((self.network.layout.device("lan"), 0))
+        self._sock.settimeout(0.2)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._sock.close()
+
+    def saw(self, pieces: list[bytes]) -> int:
+        """How many of these bytes were in a packet."""
+        return sum(any(piece in packet for packet in self.packets) for piece in pieces)
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(TimeoutError):
+                self.packets.append(self._sock.recv(1 << 17))
 
 
 class Boards:

@@ -93,7 +93,7 @@ GOOD = {
 
 
 def test_a_good_board_has_nothing_against_it() -> None:
-    assert list(complaints(BOARD, GOOD, 0.3)) == []
+    assert list(complaints(BOARD, GOOD, 0.3, "e")) == []
 
 
 @pytest.mark.parametrize(
@@ -105,21 +105,24 @@ def test_a_good_board_has_nothing_against_it() -> None:
         ({"memory_bytes": 500 << 20}, 0.0, "has 500 MiB of memory to spare, but 2 nodes"),
         ({"venv": False}, 0.0, "sudo apt install python3-venv"),
         ({}, 31.0, "has a clock that is 31 s ahead of this host's"),
+        ({"edgenet": "0.1-aa"}, 0.0, "has an agent of edgenet 0.1-aa, and this is e; install"),
         ({}, -90.0, "behind this host's; set it"),
     ],
 )
 def test_what_a_board_lacks_is_told_with_the_remedy(
     change: dict[str, Any], offset_s: float, said: str
 ) -> None:
-    (found,) = complaints(BOARD, {**GOOD, **change}, offset_s)
+    (found,) = complaints(BOARD, {**GOOD, **change}, offset_s, "e")
     assert said in found
 
 
 def test_packages_that_are_to_be_present_must_be() -> None:
     present = Board(name="a", ssh="a", address="10.0.0.1", nodes=("cam0",), packages="present")
-    (found,) = complaints(present, GOOD, 0.0)
+    (found,) = complaints(present, GOOD, 0.0, "e")
     assert "has no torch in python3" in found
-    assert list(complaints(present, {**GOOD, "torch": "2.6", "disk_bytes": 1 << 30}, 0.0)) == []
+    assert (
+        list(complaints(present, {**GOOD, "torch": "2.6", "disk_bytes": 1 << 30}, 0.0, "e")) == []
+    )
 
 
 def test_the_wheel_installs_and_is_the_same_twice(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from facilities import needs
 from small_runs import assert_same, topology
 from small_runs import run as run_here
-from ssh_boards import Boards, ended, interrupt, wait_for
+from ssh_boards import Boards, Capture, ended, interrupt, wait_for
 
 from edgenet.topology import dump
 
@@ -67,14 +68,31 @@ def test_a_bad_board_is_named_and_nothing_is_installed(boards: Boards, tmp_path:
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_boards_give_the_weights_of_one_host(boards: Boards, hosts: Path, tmp_path: Path) -> None:
-    file, out = written(tmp_path, dump(SPEC)), tmp_path / "out"
-    code, said = ended(boards.deploy(file, "--hosts", hosts, "--out", out))
+def plaintext(folder: Path) -> list[bytes]:
+    """Pieces of the weights that the server sends to the learners in the last round."""
+    spec = topology("fedavg", learners=2, rounds=SPEC.train.rounds - 1)
+    state = run_here(spec, folder / "before").state
+    raw = max(state.values(), key=torch.numel).numpy().tobytes()
+    return [raw[start : start + 64] for start in range(0, len(raw), len(raw) // 20)][1:-1]
+
+
+def deployed(boards: Boards, hosts: Path, folder: Path, *options: str) -> tuple[Path, str, Capture]:
+    """A run to its end, with the weights of one host: its folder, what it said, and the packets."""
+    file, out = written(folder, dump(SPEC)), folder / "out"
+    with Capture(boards.network, "b0") as capture:
+        code, said = ended(boards.deploy(file, "--hosts", hosts, "--out", out, *options))
     assert code == 0, said
-    assert "installed on b1, b0" in said
     (run,) = out.iterdir()
-    here = run_here(SPEC, tmp_path / "here").state
+    here = run_here(SPEC, folder / "here").state
     assert_same(here, torch.load(run / "model.pt", weights_only=True), exact=True)
+    assert left(boards) == []
+    return run, said, capture
+
+
+def test_boards_give_the_weights_of_one_host(boards: Boards, hosts: Path, tmp_path: Path) -> None:
+    run, said, capture = deployed(boards, hosts, tmp_path)
+    assert "installed on b1, b0" in said
+    assert capture.saw(plaintext(tmp_path)) > 0
     show = [sys.executable, "-m", "edgenet", "show", str(run), "--format", "json"]
     shown = json.loads(subprocess.run(show, capture_output=True, check=True, timeout=60).stdout)
     assert shown["outcome"] == "done"
@@ -84,8 +102,20 @@ def test_boards_give_the_weights_of_one_host(boards: Boards, hosts: Path, tmp_pa
     told = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert told["launcher"] == "deploy"
     assert {name: tuple(each["nodes"]) for name, each in told["boards"].items()} == CARRIED
-    assert left(boards) == []
     assert [len(boards.environments(name)) for name in CARRIED] == [1, 1]
+
+
+@needs("WireGuard")
+def test_wireguard_hides_what_boards_say(boards: Boards, hosts: Path, tmp_path: Path) -> None:
+    _, said, capture = deployed(boards, hosts, tmp_path, "--wireguard")
+    assert "WireGuard stands between all boards" in said
+    assert len(capture.packets) > 100
+    assert capture.saw(plaintext(tmp_path)) == 0
+    for name in CARRIED:
+        with boards.network.inside(name):
+            devices = [device for _, device in socket.if_nameindex()]
+        assert not [device for device in devices if device.startswith("edgenet-")]
+        assert not list(boards.home(name).glob(".edgenet/tunnels/*"))
 
 
 def begin(boards: Boards, hosts: Path, folder: Path) -> subprocess.Popen[str]:

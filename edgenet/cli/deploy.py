@@ -20,7 +20,7 @@ from edgenet.cli.run import Ended, say
 from edgenet.cli.show import print_summary
 from edgenet.errors import DONE
 
-HELP = "run a topology on boards, over ssh"
+HELP = "run a topology on boards, over ssh or their agents"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_out(parser)
     arguments.add_probe(parser)
+    _add_ways(parser)
     parser.add_argument("--check-only", action="store_true", help="check the boards, and end")
     parser.add_argument(
         "--bundle",
@@ -45,14 +46,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a further index for pip on the boards, like https://download.pytorch.org/whl/cpu",
     )
     parser.add_argument(
-        "--ssh", default="ssh", metavar="COMMAND", help="the client and its options (default: ssh)"
-    )
-    parser.add_argument(
         "--max-restarts",
         type=int,
         default=0,
         metavar="N",
         help="torchrun starts all nodes anew when one fails, up to N times (default: 0)",
+    )
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    """How boards are reached, and reach each other."""
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the cluster's secret, for hosts with `agent: address:port`",
+    )
+    parser.add_argument(
+        "--wireguard",
+        action="store_true",
+        help="encrypt everything between the boards: tunnels for the time of the run (root there)",
+    )
+    parser.add_argument(
+        "--ssh", default="ssh", metavar="COMMAND", help="the client and its options (default: ssh)"
     )
 
 
@@ -68,6 +84,8 @@ def execute(options: argparse.Namespace) -> int:
         check_only=options.check_only,
         bundle=options.bundle,
         index=options.torch_index,
+        key_file=options.key_file,
+        wireguard=options.wireguard,
         ssh=options.ssh,
         restarts=options.max_restarts,
     )

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import edgenet
 from edgenet.cli import (
+    agent,
     bench,
     check,
     clean,
@@ -64,8 +65,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"edgenet {edgenet.__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
-        run, compare, check, plan, probe, compose, deploy, data, bench, devices, runs, show, watch,
-        report, leakage, shape, trace, clean, new_scheme,
+        run, compare, check, plan, probe, compose, deploy, agent, data, bench, devices, runs, show,
+        watch, report, leakage, shape, trace, clean, new_scheme,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2].replace("_", "-")
         sub = commands.add_parser(

@@ -30,8 +30,8 @@ import time
 from typing import Any
 
 _CHUNK = 65536
-MAX_LINE = 1 << 20
-"""A longer line is no line of ours."""
+MAX_LINE = 4 << 20
+"""A longer line is none of ours: the reader takes it as the end."""
 
 
 class LineReader:
@@ -45,6 +45,7 @@ class LineReader:
         self.fd = fd
         self.ended = False
         self._rest = b""
+        self._kept: list[dict[str, Any]] = []
 
     def wait(self, timeout_s: float) -> bool:
         """Whether something (a line, a part of one, or the end) is there within the timeout."""
@@ -61,6 +62,7 @@ class LineReader:
             self.ended = True
             return []
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self.ended = self.ended or len(self._rest) > MAX_LINE
         return [each for line in lines for each in self.decode(line)]
 
     def decode(self, line: bytes) -> list[dict[str, Any]]:
@@ -70,12 +72,21 @@ class LineReader:
     def read_for(self, timeout_s: float) -> list[dict[str, Any]]:
         """The lines that arrive next: returns with the first of them, or empty at the timeout or
         the end."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            return kept
         end = time.monotonic() + timeout_s
         while self.wait(end - time.monotonic()):
             lines = self.read()
             if lines:
                 return lines
         return []
+
+    def next(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next line; None at the timeout or the end. Those behind it are kept."""
+        lines = self.read_for(timeout_s)
+        self._kept = lines[1:]
+        return lines[0] if lines else None
 
 
 def write_line(fd: int, **fields: Any) -> None:

@@ -16,14 +16,22 @@ _FRESH_BYTES, _ENV_BYTES = 3 << 30, 300 << 20
 _CLOCK_S = 2.0
 
 
-def complaints(board: Board, facts: Mapping[str, Any], offset_s: float) -> Iterator[str]:
+def complaints(
+    board: Board, facts: Mapping[str, Any], offset_s: float, edgenet: str
+) -> Iterator[str]:
     """Why this board cannot take part, each with its remedy.
 
     Args:
         board: as hosts.yaml has it.
         facts: the first answer of `onboard.check`.
         offset_s: its clock's lead over this host's; what the way there takes is in it.
+        edgenet: the digest of this host's own; a board's agent must run the same.
     """
+    if facts.get("edgenet", edgenet) != edgenet:
+        yield (
+            f"has an agent of edgenet {facts['edgenet']}, and this is {edgenet}; install the same "
+            "on both, and start the agent anew"
+        )
     if facts["machine"] not in MACHINES or facts["bits"] != 64:
         yield (
             f"is a {facts['bits']}-bit {facts['machine']}, which torch has no wheels for; install "

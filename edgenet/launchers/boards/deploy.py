@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,11 @@ from edgenet.launchers.blame import end_of, verdict
 from edgenet.launchers.boards.fleet import Fleet, Post, about, log_of
 from edgenet.launchers.boards.hosts import Board, load_hosts
 from edgenet.launchers.boards.prepare import Goods, addressed, inspect, install
+from edgenet.launchers.boards.reach import Reach
 from edgenet.launchers.boards.runner import Order
+from edgenet.launchers.boards.sealed import read_key
 from edgenet.launchers.boards.ssh import Ssh
+from edgenet.launchers.boards.tunnels import tunnelled
 from edgenet.launchers.boards.wheel import build
 from edgenet.launchers.local import Outcome
 from edgenet.launchers.machinery import facts as facts_of
@@ -51,6 +53,10 @@ class Request:
     """A folder with wheels of all that edgenet needs."""
     index: str = ""
     """A further index for pip."""
+    key_file: Path | None = None
+    """Holds the cluster's secret, for boards with an agent."""
+    wireguard: bool = False
+    """All links go through tunnels that are made for the run."""
     ssh: str = "ssh"
     """The client, with options."""
     restarts: int = 0
@@ -81,22 +87,41 @@ class Deployment:
         shaping.check_still(topology)
         plan = resolve(topology)
         boards = load_hosts(request.hosts, topology, [seat.name for seat in plan.seats])
-        with StopSignals() as stop, Ssh(shlex.split(request.ssh)) as ssh:
-            boards = addressed(boards, ssh)
-            facts = inspect(boards, goods, ssh, stop)
+        cluster = None if request.key_file is None else read_key(request.key_file)
+        with StopSignals() as stop, Ssh(shlex.split(request.ssh)) as ssh, ExitStack() as tunnels:
+            reach = Reach(ssh, cluster)
+            boards = addressed(boards, reach)
+            facts = inspect(boards, goods, reach, stop)
             for board in boards:
                 self._say(_described(board, facts[board.name]))
             if request.check_only:
                 return None
-            fresh = install(boards, facts, goods, ssh, stop)
+            fresh = install(boards, facts, goods, reach, stop)
             self._say(f"installed on {', '.join(fresh)}" if fresh else "installed already")
+            if request.wireguard:
+                boards = tunnels.enter_context(tunnelled(boards, reach, stop))
+                facts = inspect(boards, goods, reach, stop)
+                self._say("WireGuard stands between all boards")
             port = facts[boards[0].name]["port"]
-            orders = _orders(plan, boards, port, request.restarts)
-            return self._carry(plan, request, _Ready(boards, facts, orders, goods), ssh, stop)
+            orders = _orders(plan, boards, port, reach.key(), request.restarts)
+            return self._carry(plan, request, _Ready(boards, facts, orders, goods), reach, stop)
 
     def _carry(
-        self, plan: Plan, request: Request, ready: _Ready, ssh: Ssh, stop: StopSignals
+        self, plan: Plan, request: Request, ready: _Ready, reach: Reach, stop: StopSignals
     ) -> Outcome:
+        run, record = self._begin(plan, request, ready)
+        essential = {seat.name for seat in plan.seats if seat.essential}
+        with ExitStack() as talks:
+            posts = []
+            for board, order in zip(ready.boards, ready.orders, strict=True):
+                talk = talks.enter_context(reach.run(board, _start(ready.goods, board), order))
+                needed = not essential.isdisjoint(board.nodes)
+                posts.append(Post(board=board, line=talk, essential=needed))
+            fleet = Fleet(posts, run, stop, self._keep_log(run))
+            fleet.watch()
+        return _outcome(plan, run, record, fleet)
+
+    def _begin(self, plan: Plan, request: Request, ready: _Ready) -> tuple[RunDir, Record]:
         back_end = shaping.choose(plan.topology.shaping, plan.topology, namespaces=False)
         run = new_run_dir(request.out, plan.topology.name)
         run.topology.write_text(dump(plan.topology), encoding="utf-8")
@@ -105,18 +130,8 @@ class Deployment:
             board.name: {**_kept(ready.facts[board.name]), "nodes": board.nodes}
             for board in ready.boards
         }
-        record.write(boards=told, **facts_of(plan))
-        essential = {seat.name for seat in plan.seats if seat.essential}
-        with ExitStack() as calls:
-            posts = []
-            for board, order in zip(ready.boards, ready.orders, strict=True):
-                call = calls.enter_context(ssh.start(board, _start(ready.goods, board)))
-                call.wire.send(do="run", **asdict(order))
-                needed = not essential.isdisjoint(board.nodes)
-                posts.append(Post(board=board, line=call, essential=needed))
-            fleet = Fleet(posts, run, stop, self._keep_log(run))
-            fleet.watch()
-        return _outcome(plan, run, record, fleet)
+        record.write(boards=told, wireguard=request.wireguard, **facts_of(plan))
+        return run, record
 
     def _keep_log(self, run: RunDir) -> Callable[[str, str], None]:
         def tell(board: str, line: str) -> None:
@@ -160,8 +175,7 @@ def _kept(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in names}
 
 
-def _orders(plan: Plan, boards: Sequence[Board], port: int, restarts: int) -> list[Order]:
-    key = secrets.token_hex(32)
+def _orders(plan: Plan, boards: Sequence[Board], port: int, key: str, restarts: int) -> list[Order]:
     code = None if plan.code is None else (plan.code.file, plan.code.content.decode())
     return [
         Order(

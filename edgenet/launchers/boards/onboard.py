@@ -1,4 +1,5 @@
-"""What runs on a board before edgenet is there: this file's text, executed by the board's Python.
+"""What runs on a board before edgenet is there: the text of this file and of `wireguard`, executed
+by the board's Python.
 
 The standard library only, and nothing of edgenet. It is asked and answers in lines of JSON; the
 end of its input is the order to undo what was not yet finished, and end.
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,18 @@ def hear() -> dict[str, Any]:
     return order
 
 
-def check(order: dict[str, Any]) -> None:
+Say = Callable[..., None]
+Hear = Callable[[], dict[str, Any]]
+
+
+def check(order: dict[str, Any], say: Say, hear: Hear, **more: Any) -> None:
     """Say what this board is and has; then listen, and try to reach the others.
 
     Args:
         order: {name, address}: of the environment, and of the board.
+        say: answers.
+        hear: takes the next order.
+        more: to be said of the board besides.
     """
     listener, why = None, ""
     try:
@@ -57,7 +66,8 @@ def check(order: dict[str, Any]) -> None:
         listener = socket.create_server((order["address"], 0), family=family)
     except OSError as error:
         why = error.strerror or str(error)
-    say(port=listener.getsockname()[1] if listener else None, why=why, **_facts(order["name"]))
+    port = listener.getsockname()[1] if listener else None
+    say(**{**_facts(order["name"]), "port": port, "why": why, **more})
     failed = {peer["name"]: _try(peer["address"], peer["port"]) for peer in hear()["peers"]}
     say(unreached={name: why for name, why in failed.items() if why})
     hear()  # until all others have tried
@@ -99,7 +109,7 @@ def _try(address: str, port: int) -> str:
     return ""
 
 
-def install(order: dict[str, Any]) -> None:
+def install(order: dict[str, Any], say: Say, hear: Hear) -> None:
     """Make an environment beside its place, and move it there when told to.
 
     Args:
@@ -201,8 +211,5 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stopped)
     order = hear()
-    {"check": check, "install": install}[order["do"]](order)
-
-
-if __name__ == "__main__":
-    main()
+    programs = {name: globals()[name] for name in ("check", "install", "tunnel")}
+    programs[order["do"]](order, say, hear)

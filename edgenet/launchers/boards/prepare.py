@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from edgenet.errors import InputError, Interrupted, NodeError
 from edgenet.launchers.boards.checks import complaints
 from edgenet.launchers.boards.hosts import PRESENT, Board
-from edgenet.launchers.boards.ssh import BoardError, Call, Ssh
+from edgenet.launchers.boards.reach import Reach
+from edgenet.launchers.boards.ssh import Call
 from edgenet.launchers.boards.wheel import Wheel
+from edgenet.launchers.boards.wires import BoardError, Talk
 from edgenet.launchers.supervisor import StopSignals
 from edgenet.launchers.torchrun import numbers
 
@@ -44,7 +46,7 @@ class Goods:
 
 
 def everywhere(
-    boards: Sequence[Board], work: Callable[[Board], T], stop: StopSignals, ssh: Ssh
+    boards: Sequence[Board], work: Callable[[Board], T], stop: StopSignals, reach: Reach
 ) -> dict[str, T | BoardError]:
     """Do something for all boards at once: each one's result, or why there is none.
 
@@ -62,12 +64,12 @@ def everywhere(
         futures = {board.name: pool.submit(one, board) for board in boards}
         while wait(futures.values(), timeout=0.2).not_done:
             if stop.count:
-                ssh.abort()
+                reach.abort()
                 raise Interrupted("interrupted before anything was started")
         return {name: future.result() for name, future in futures.items()}
 
 
-def addressed(boards: Sequence[Board], ssh: Ssh) -> tuple[Board, ...]:
+def addressed(boards: Sequence[Board], reach: Reach) -> tuple[Board, ...]:
     """The boards with their addresses in numbers.
 
     Raises:
@@ -75,7 +77,7 @@ def addressed(boards: Sequence[Board], ssh: Ssh) -> tuple[Board, ...]:
     """
     found = []
     for board in boards:
-        name = board.address or ssh.hostname(board)
+        name = board.address or reach.hostname(board)
         number = numbers(name, f"{board.where}: host '{board.name}'")
         if ip_address(number).is_loopback and len(boards) > 1:
             raise InputError(
@@ -87,7 +89,7 @@ def addressed(boards: Sequence[Board], ssh: Ssh) -> tuple[Board, ...]:
 
 
 def inspect(
-    boards: Sequence[Board], goods: Goods, ssh: Ssh, stop: StopSignals
+    boards: Sequence[Board], goods: Goods, reach: Reach, stop: StopSignals
 ) -> dict[str, Mapping[str, Any]]:
     """What each board is and has.
 
@@ -96,28 +98,28 @@ def inspect(
     """
     with ExitStack() as calls:
 
-        def ask(board: Board) -> tuple[Call, Mapping[str, Any], float]:
+        def ask(board: Board) -> tuple[Talk, Mapping[str, Any], float]:
             name, before = goods.environment(board), time.time()
-            call = ssh.onboard(board, do="check", name=name, address=board.address)
+            call = reach.ask(board, do="check", name=name, address=board.address)
             calls.callback(call.close)
             facts = call.hear("port", _CHECK_S)
             # Its clock was read between these two: only what lies outside is off for sure.
             early, late = facts["time"] - before, facts["time"] - time.time()
             return call, facts, min(early, 0.0) + max(late, 0.0)
 
-        told = everywhere(boards, ask, stop, ssh)
-        wrong = [*_unfit(boards, told)]
+        told = everywhere(boards, ask, stop, reach)
+        wrong = [*_unfit(boards, told, goods)]
         if not wrong:
-            wrong = _apart(boards, told, stop, ssh)
+            wrong = _apart(boards, told, stop, reach)
     if wrong:
         raise InputError("\n  ".join([*wrong, "nothing was installed or started anywhere"]))
     return {name: each[1] for name, each in told.items() if not isinstance(each, BoardError)}
 
 
-Told = Mapping[str, "tuple[Call, Mapping[str, Any], float] | BoardError"]
+Told = Mapping[str, "tuple[Talk, Mapping[str, Any], float] | BoardError"]
 
 
-def _unfit(boards: Sequence[Board], told: Told) -> list[str]:
+def _unfit(boards: Sequence[Board], told: Told, goods: Goods) -> list[str]:
     wrong = []
     for board in boards:
         found = told[board.name]
@@ -125,7 +127,7 @@ def _unfit(boards: Sequence[Board], told: Told) -> list[str]:
             wrong.append(_unreachable(board, str(found)))
         else:
             _, facts, offset_s = found
-            said = complaints(board, facts, offset_s)
+            said = complaints(board, facts, offset_s, goods.wheel.digest)
             wrong += [f"board '{board.name}' {each}" for each in said]
     return wrong
 
@@ -139,10 +141,11 @@ def _unreachable(board: Board, why: str) -> str:
         )
     if why.endswith("(ssh ended with 127)"):
         return f"board '{board.name}' has no {board.python}; name its interpreter as `python:`"
-    return f"board '{board.name}' cannot be used: {why}; try `ssh {board.ssh}` by hand"
+    remedy = "" if board.agent else f"; try `ssh {board.ssh}` by hand"
+    return f"board '{board.name}' cannot be used: {why}{remedy}"
 
 
-def _apart(boards: Sequence[Board], told: Told, stop: StopSignals, ssh: Ssh) -> list[str]:
+def _apart(boards: Sequence[Board], told: Told, stop: StopSignals, reach: Reach) -> list[str]:
     """Which boards cannot reach which."""
     calls = {name: each for name, each in told.items() if not isinstance(each, BoardError)}
     peers = [
@@ -150,13 +153,13 @@ def _apart(boards: Sequence[Board], told: Told, stop: StopSignals, ssh: Ssh) -> 
         for each in boards
     ]
 
-    def reach(board: Board) -> Mapping[str, Any]:
+    def try_all(board: Board) -> Mapping[str, Any]:
         call = calls[board.name][0]
         call.wire.send(peers=[peer for peer in peers if peer["name"] != board.name])
         return call.hear("unreached", _CHECK_S)
 
     wrong = []
-    for name, found in everywhere(boards, reach, stop, ssh).items():
+    for name, found in everywhere(boards, try_all, stop, reach).items():
         if isinstance(found, BoardError):
             wrong.append(f"board '{name}': {found}")
             continue
@@ -173,7 +176,7 @@ def install(
     boards: Sequence[Board],
     facts: Mapping[str, Mapping[str, Any]],
     goods: Goods,
-    ssh: Ssh,
+    reach: Reach,
     stop: StopSignals,
 ) -> list[str]:
     """Install where it is not yet; returns those boards' names.
@@ -188,7 +191,7 @@ def install(
     with ExitStack() as calls:
 
         def stage(board: Board) -> Call:
-            call = ssh.onboard(board, **_shipment(board, goods, files))
+            call = reach.ssh.onboard(board, **_shipment(board, goods, files))
             calls.callback(call.close)  # which undoes what was not committed
             call.pour(goods.wheel.content)
             for path in files:
@@ -202,9 +205,9 @@ def install(
             call.wire.send(do="commit")
             return call.hear("installed", _CHECK_S)
 
-        staged = everywhere(missing, stage, stop, ssh)
-        _all_well(staged)
-        _all_well(everywhere(missing, commit, stop, ssh))
+        staged = everywhere(missing, stage, stop, reach)
+        all_well(staged, "install")
+        all_well(everywhere(missing, commit, stop, reach), "install")
     return [board.name for board in missing]
 
 
@@ -220,13 +223,13 @@ def _shipment(board: Board, goods: Goods, files: Sequence[Path]) -> dict[str, An
     }
 
 
-def _all_well(told: Mapping[str, object]) -> None:
-    wrong = [
-        f"board '{name}': {each}" for name, each in told.items() if isinstance(each, Exception)
-    ]
+def all_well(results: Mapping[str, object], what: str) -> None:
+    """Raises NodeError where a board could not do `what`."""
+    wrong = [f"board '{name}': {each}" for name, each in results.items() if _bad(each)]
     if wrong:
-        raise NodeError(
-            "\n  ".join(
-                [f"cannot install on {wrong[0]}", *wrong[1:], "nothing is left half-installed"]
-            )
-        )
+        told = [f"cannot {what} on {wrong[0]}", *wrong[1:], "nothing is left half-done"]
+        raise NodeError("\n  ".join(told))
+
+
+def _bad(result: object) -> bool:
+    return isinstance(result, BoardError)

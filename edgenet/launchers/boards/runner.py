@@ -234,10 +234,10 @@ def main() -> int:
     """Take one order from the input and carry it out."""
     wire = PipeLines(sys.stdin.buffer, sys.stdout.buffer)
     with StopSignals() as stop:
-        lines = wire.read_for(SILENCE_S)
-        if not lines:
+        order = wire.next(SILENCE_S)
+        if order is None:
             return 1
-        carry_out(wire, order_of(lines[0]), stop)
+        carry_out(wire, order_of(order), stop)
     return 0
 
 

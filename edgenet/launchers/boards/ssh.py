@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import json
 import shlex
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
-from edgenet.errors import InputError, NodeError
-from edgenet.launchers.boards import onboard
+from edgenet.errors import InputError
+from edgenet.launchers.boards import onboard, wireguard
 from edgenet.launchers.boards.hosts import Board
-from edgenet.launchers.boards.wires import PipeLines
+from edgenet.launchers.boards.wires import PipeLines, Talk
 
 _OPTIONS = {
     "BatchMode": "yes",  # a question would wait for ever
@@ -27,60 +27,29 @@ _OPTIONS = {
     "ControlPersist": "30",
 }
 _LOADER = (
-    "import sys; sys.version_info < (3, 10) and sys.exit('Python %d.%d' % sys.version_info[:2]); "
-    "source = sys.stdin.buffer; exec(compile(source.read(int(source.readline())), 'onboard', "
-    "'exec'), {'__name__': '__main__'})"
+    "import json, sys; sys.version_info < (3, 10) and sys.exit('Python %d.%d' % "
+    "sys.version_info[:2]); scope = {'__name__': 'onboard'}; "
+    "[exec(compile(text, 'onboard', 'exec'), scope) for text in "
+    "json.loads(sys.stdin.buffer.readline())]; scope['main']()"
 )
-"""Takes a program's length and text from its input, and leaves the rest of the input to it."""
+"""Takes the texts of programs from its input, and leaves the rest of the input to them."""
 _TERM_S = 5.0
 
 
-class BoardError(NodeError):
-    """A board is gone, or does not do what it was asked."""
-
-
-class Call:
-    """A program on a board, for as long as it runs.
+class _Program:
+    """A program on a board, for as long as it runs under an ssh of its own.
 
     Args:
-        board: where.
         process: ssh.
         errors: what ssh and the program say on stderr.
     """
 
-    def __init__(self, board: Board, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self.board, self._process, self._errors = board, process, errors
-        self._input, self._output = process.stdin, process.stdout
-        self.wire = PipeLines(self._output, self._input)
-
-    def hear(self, key: str, timeout_s: float) -> dict[str, Any]:
-        """The next answer that has `key`.
-
-        Raises:
-            BoardError: the program ended, or did not answer in time.
-        """
-        end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0 and not self.wire.ended:
-            for line in self.wire.read_for(left):
-                if "failed" in line:
-                    raise BoardError(str(line["failed"]))
-                if key in line:
-                    return line
-        if self.wire.ended:
-            raise BoardError(self.why())
-        raise BoardError(f"gave no answer within {timeout_s:.0f} s")
-
-    def pour(self, content: bytes | Path) -> None:
-        """Send raw bytes, or a file's."""
-        with contextlib.suppress(BrokenPipeError):  # its end shows when it is to answer
-            if isinstance(content, bytes):
-                self._input.write(content)
-            else:
-                with content.open("rb") as file:
-                    shutil.copyfileobj(file, self._input, 1 << 20)
-            self._input.flush()
+        self._process, self._errors = process, errors
+        self.input, self._output = process.stdin, process.stdout
+        self.wire = PipeLines(self._output, self.input)
 
     def why(self) -> str:
         """How the program ended, in the words that it or ssh left."""
@@ -92,10 +61,14 @@ class Call:
     def close(self) -> None:
         """Close its input, which is the order to end; then end ssh."""
         with contextlib.suppress(OSError):
-            self._input.close()
+            self.input.close()
         self._wait()
         self._output.close()
         self._errors.close()
+
+    def kill(self) -> None:
+        """End ssh; the program notices the end of its input."""
+        self._process.kill()
 
     def _wait(self) -> int:
         try:
@@ -104,20 +77,23 @@ class Call:
             self._process.kill()
             return self._process.wait()
 
-    def kill(self) -> None:
-        """End ssh; the program notices the end of its input."""
-        self._process.kill()
 
-    def __enter__(self) -> Call:
-        return self
+class Call(Talk):
+    """A conversation with a program on a board, that takes raw bytes, too."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __init__(self, board: Board, program: _Program) -> None:
+        super().__init__(board, program.wire, program.why, program.kill, program.close)
+        self._input = program.input
+
+    def pour(self, content: bytes | Path) -> None:
+        """Send raw bytes, or a file's."""
+        with contextlib.suppress(BrokenPipeError):  # its end shows when it is to answer
+            if isinstance(content, bytes):
+                self._input.write(content)
+            else:
+                with content.open("rb") as file:
+                    shutil.copyfileobj(file, self._input, 1 << 20)
+            self._input.flush()
 
 
 class Ssh:
@@ -132,7 +108,6 @@ class Ssh:
             raise InputError(f"there is no '{command[0]}' here; install the OpenSSH client")
         self._command = list(command)
         self._used: set[str] = set()
-        self._calls: list[Call] = []
 
     def __enter__(self) -> Ssh:
         self._folder = tempfile.mkdtemp(prefix="en-")  # short: a socket's path has 108 bytes
@@ -157,19 +132,13 @@ class Ssh:
             stderr=errors,
             start_new_session=True,  # Ctrl-C at the terminal is the deployment's to answer
         )
-        self._calls.append(Call(board, process, errors))
-        return self._calls[-1]
-
-    def abort(self) -> None:
-        """End every program at once: whoever waits for one hears that it ended."""
-        for call in self._calls:
-            call.kill()
+        return Call(board, _Program(process, errors))
 
     def onboard(self, board: Board, **order: Any) -> Call:
         """Run `onboard` with its first order."""
         call = self.start(board, f"exec {shlex.quote(board.python)} -c {shlex.quote(_LOADER)}")
-        text = Path(onboard.__file__).read_bytes()
-        call.pour(f"{len(text)}\n".encode() + text)
+        texts = [inspect.getsource(each) for each in (onboard, wireguard)]
+        call.pour(json.dumps(texts).encode() + b"\n")
         call.wire.send(**order)
         return call
 

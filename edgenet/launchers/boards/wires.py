@@ -20,8 +20,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
 from typing import IO, Any, Protocol
 
+from edgenet.errors import NodeError
+from edgenet.launchers.boards.hosts import Board
 from edgenet.launchers.lines import LineReader, write_line
 
 BEAT_S = 5.0
@@ -42,6 +47,60 @@ class Wire(Protocol):
 
     def read_for(self, timeout_s: float) -> list[dict[str, Any]]:
         """The lines that arrive next; empty at the timeout or the end."""
+
+
+class BoardError(NodeError):
+    """A board is gone, or does not do what it was asked."""
+
+
+class Talk:
+    """A conversation with a board, from the deployment's side.
+
+    Args:
+        board: which.
+        wire: to it.
+        why: how it ended, once it has.
+        kill: hangs up at once.
+        close: hangs up and waits for the end of what goes on there.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        wire: Wire,
+        why: Callable[[], str],
+        kill: Callable[[], None],
+        close: Callable[[], None],
+    ) -> None:
+        self.board, self.wire, self.why, self.kill, self.close = board, wire, why, kill, close
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def hear(self, key: str, timeout_s: float) -> dict[str, Any]:
+        """The next answer that has `key`.
+
+        Raises:
+            BoardError: it ended, refused, or did not answer in time.
+        """
+        end = time.monotonic() + timeout_s
+        while (left := end - time.monotonic()) > 0 and not self.wire.ended:
+            for line in self.wire.read_for(left):
+                if "failed" in line or line.get("is") == "refused":
+                    raise BoardError(str(line.get("failed") or line["text"]))
+                if key in line:
+                    return line
+        if self.wire.ended:
+            raise BoardError(self.why())
+        raise BoardError(f"gave no answer within {timeout_s:.0f} s")
 
 
 class PipeLines(LineReader):
