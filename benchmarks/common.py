@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +137,37 @@ def _read(folder: Path, out: Path, start_s: float, wall_s: float) -> Finished:
 
 def _events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+_STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02)
+"""Student's t, 95 % on one side, for 1, 2, 3 ... seeds: a mean of more standard errors counts."""
+
+
+def decided(mean: float, deviation: float, count: int) -> str:
+    """What a mean gain over so many seeds says of a claim that there is one.
+
+    Args:
+        mean: of the gains.
+        deviation: the sample's; NaN of a single one.
+        count: how many there are.
+    """
+    if math.isnan(deviation):
+        return "not decided"
+    needed = _STUDENT[min(count, len(_STUDENT)) - 1] * deviation / math.sqrt(count)
+    if abs(mean) <= needed:
+        return "not decided"
+    return "confirmed" if mean > 0 else "refuted"
+
+
+def verdict(gains: Sequence[float]) -> str:
+    """`decided` by gains, one a seed."""
+    spread = statistics.stdev(gains) if len(gains) > 1 else math.nan
+    return decided(statistics.mean(gains), spread, len(gains))
+
+
+def deviation(gains: Sequence[float]) -> str:
+    """For a sentence; '' of a single gain."""
+    return "" if len(gains) < 2 else f" (deviation {statistics.stdev(gains):.1f} over seeds)"
 
 
 def star(name: str, learners: int, train: str) -> str:

@@ -8,33 +8,36 @@ seconds times 13 W, a core's part of the 130 W of the paper's Xeon E5-2690 v2, a
 The test set serves as validation set; a case has converged at its minimum. Seconds of evaluation
 are taken off by the clock, so CPU seconds (and energy) are true on a quiet machine only.
 
-Pictures and tables go to benchmarks/results/fpl/. Runs that are there already are not made again.
+Every case is tried with the same three learning rates (Adam, the first seed) and goes on with
+the one of least validation loss. --quick trains the paper's network at a quarter of its width: at
+its full width it takes 16 times as long.
+
+Pictures and tables go to results/fpl/<size>/. Runs that are in its runs.jsonl are not made again.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import statistics
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fpl_report
 from common import Figures, arguments, run_edgenet, say
+from fpl_claims import claims, noise_ratio
 
 from edgenet.channels import between
+from edgenet.node.plan import resolve
 from edgenet.topology import load
 
-HERE = Path(__file__).parent
-FILE = HERE.parent / "topologies" / "five-cameras-lte.yaml"
-OUT = HERE / "results" / "fpl"
+FILE = Path(__file__).parent.parent / "topologies" / "five-cameras-lte.yaml"
+OUT = Path(__file__).parent / "results" / "fpl"
 SEEDS = (1, 2, 3)
-CORE_W = 13.0
 
-CASES: dict[str, tuple[str, ...]] = {
+CASES: Mapping[str, tuple[str, ...]] = {
     "SL": ("train.scheme=sl-vertical", "train.cut=C2"),
     "Transfer images": ("train.scheme=transfer-images",),
     "gFL: F1/F2": ("train.scheme=gfl", "train.averaged=F1/F2"),
@@ -44,40 +47,90 @@ CASES: dict[str, tuple[str, ...]] = {
 }
 """The paper's names -> what is set in the topology."""
 
+NOISE = (
+    "train.scheme=fpl",
+    "train.junction=F2",
+    "train.data.views=[blur, erase, noise, vflip, crop]",
+    "train.optimizer.weight_decay=0.001",
+)
+"""One of the cameras is broken: what does the junction learn about it?"""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """How much is trained."""
 
+    name: str
+    """Folder of the results."""
+    model: str
     train: int
     """Training samples, each seen by all five cameras."""
     test: int
     epochs: int
+    rates: tuple[float, ...]
+    """Learning rates that every case is tried with. A step of Adam moves each weight by about the
+    rate, so the sum of a unit with more inputs moves further: wider networks take smaller ones."""
 
 
-QUICK, USUAL, FULL = Size(500, 200, 6), Size(2000, 1000, 10), Size(20_000, 4000, 20)
-LEARNED = 3.0
-"""A case whose accuracy is not so many times that of a guess has not been trained long enough for
-any verdict that compares it."""
+QUICK = Size(name="quick", model="leaf-cnn-w8", train=1000, test=500, epochs=10,
+             rates=(0.0003, 0.001, 0.003))  # fmt: skip
+USUAL = Size(name="usual", model="leaf-cnn", train=2000, test=1000, epochs=10,
+             rates=(0.0001, 0.0003, 0.001))  # fmt: skip
+FULL = Size(name="full", model="leaf-cnn", train=20_000, test=4000, epochs=20,
+            rates=(0.0001, 0.0003, 0.001))  # fmt: skip
+
+
+class Store:
+    """Runs by (case, rate, seed), in a file of a line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._runs = path, dict[tuple[str, float, int], dict[str, Any]]()
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._take(json.loads(line))
+
+    def get(self, case: str, settings: tuple[str, ...], size: Size, rate: float, seed: int) -> Any:
+        """A run's figures, of an earlier one if there is one."""
+        if (case, rate, seed) not in self._runs:
+            print(f"{case}, rate {rate:g}, seed {seed} ...", file=sys.stderr, flush=True)
+            found = {"case": case, "rate": rate, "seed": seed, **run(settings, size, rate, seed)}
+            self._take(found)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+        return self._runs[case, rate, seed]
+
+    def _take(self, found: dict[str, Any]) -> None:
+        self._runs[found["case"], found["rate"], found["seed"]] = found
 
 
 def main() -> None:
     """Run every case with every seed, draw, and say what holds."""
     given = arguments(__doc__)
-    size = QUICK if given.quick else FULL if given.full else USUAL
-    OUT.mkdir(parents=True, exist_ok=True)
-    results = {name: [measure(name, size, seed) for seed in SEEDS] for name in CASES}
-    table = {name: summed_up(runs) for name, runs in results.items()}
-    fpl_report.losses(OUT / "fig5.png", results)
-    fpl_report.bars(OUT / "fig6.png", table)
-    crossing = fpl_report.bytes_over_size(OUT / "bytes.png", dataset_classes(), table)
-    (OUT / "report.md").write_text(fpl_report.text(size, table, crossing), encoding="utf-8")
-    figures: Figures = {"dataset": dataset(), **vars(size), "seeds": len(SEEDS), **crossing}
-    figures |= claims(table)
-    figures["report"] = str(OUT / "report.md")
-    if given.format == "json":
-        figures["cases"] = table
-    say(figures, given.format)
+    say(measure(QUICK if given.quick else FULL if given.full else USUAL), given.format)
+
+
+def measure(size: Size) -> Figures:
+    """Everything of one size: runs, pictures, tables; returns what is to be said."""
+    out = OUT / (size.name if dataset() == "emnist-letters" else f"{size.name}-{dataset()}")
+    store = Store(out / "runs.jsonl")
+    tried = {
+        case: [store.get(case, settings, size, rate, SEEDS[0]) for rate in size.rates]
+        for case, settings in CASES.items()
+    }
+    rates = {case: min(runs, key=lambda run: min(run["test_loss"]))["rate"]
+             for case, runs in tried.items()}  # fmt: skip
+    results = {
+        case: [store.get(case, settings, size, rates[case], seed) for seed in SEEDS]
+        for case, settings in CASES.items()
+    }
+    noise = [store.get("FPL with noise", NOISE, size, rates["FPL: J->F2"], s) for s in SEEDS[:1]]
+    told = claims(results, classes(), noise)
+    more = {"paper_width": parameters("leaf-cnn"), "claims": told, "noise": noise_ratio(noise)}
+    figures: Figures = {"dataset": dataset(), "model": size.model, "train": size.train,
+                        "epochs": size.epochs, "seeds": len(SEEDS)}  # fmt: skip
+    figures |= fpl_report.write(out, size, classes(), results, tried, noise, more)
+    return figures | told | {"report": str(out / "README.md")}
 
 
 def dataset() -> str:
@@ -85,41 +138,36 @@ def dataset() -> str:
     return "emnist-letters" if os.environ.get("EDGENET_DATA") else "digits"
 
 
-def dataset_classes() -> int:
+def classes() -> int:
     """Its labels."""
     return 26 if dataset() == "emnist-letters" else 10
 
 
-def measure(name: str, size: Size, seed: int) -> dict[str, Any]:
-    """One run's figures, from the file of an earlier one if there is one."""
-    key = "".join(letter for letter in name if letter.isalnum()).lower()
-    kept = OUT / "runs" / f"{dataset()}-{size.train}-{size.epochs}-{key}-{seed}.json"
-    if not kept.exists():
-        print(f"{name}, seed {seed} ...", file=sys.stderr, flush=True)
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_text(json.dumps(run(CASES[name], size, seed)), encoding="utf-8")
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return found
-
-
-def run(settings: tuple[str, ...], size: Size, seed: int) -> dict[str, Any]:
-    """Run it; figures per epoch, and for all epochs together."""
-    changes = [
-        *settings, "nodes.edge.device=host", "nodes.cam.device=host", "shaping=none",
-        f"seed={seed}", f"train.data.name={dataset()}", f"train.data.train={size.train}",
-        f"train.data.test={size.test}", f"train.epochs={size.epochs}", "train.batch=32",
-        "train.optimizer=adam", "train.lr=0.0003",
+def changes(settings: tuple[str, ...], size: Size, rate: float, seed: int) -> list[str]:
+    """What a run sets in the topology."""
+    return [
+        "nodes.edge.device=host", "nodes.cam.device=host", "shaping=none", f"seed={seed}",
+        f"train.data.name={dataset()}", f"train.data.train={size.train}",
+        f"train.data.test={size.test}", f"train.epochs={size.epochs}", f"train.model={size.model}",
+        "train.batch=32", "train.optimizer=adam", f"train.lr={rate}", *settings,
     ]  # fmt: skip
-    words = [word for change in changes for word in ("--set", change)]
+
+
+def run(settings: tuple[str, ...], size: Size, rate: float, seed: int) -> dict[str, Any]:
+    """Run it; figures per epoch, and for all epochs together."""
+    words = [word for each in changes(settings, size, rate, seed) for word in ("--set", each)]
     done = run_edgenet(FILE.read_text(encoding="utf-8"), *words, timeout_s=24 * 3600.0)
     nodes = done.summary["nodes"].values()
+    junction = {key: [float(row[key]) for row in done.rounds]
+                for key in done.rounds[0] if key.startswith("junction.")}  # fmt: skip
     return {
         "test_loss": [float(row["test_loss"]) for row in done.rounds],
         "accuracy": [float(row["accuracy"]) for row in done.rounds],
         "epoch_bytes": [int(row["payload_bytes"]) for row in done.rounds],
         "parameters": done.summary["parameters"],
-        "cpu_s": sum(max(0.0, node["cpu_s"] - node["evaluate_s"]) for node in nodes),
-        "network_s": network_s(done.summary["bytes"]["per_link"]),
+        "cpu_s": round(sum(max(0.0, node["cpu_s"] - node["evaluate_s"]) for node in nodes), 3),
+        "network_s": round(network_s(done.summary["bytes"]["per_link"]), 3),
+        **({"junction": junction} if junction else {}),
     }
 
 
@@ -133,55 +181,13 @@ def network_s(per_link: dict[str, dict[str, int]]) -> float:
     return seconds
 
 
-def summed_up(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the seeds, to convergence: the epoch of the least validation loss."""
-    ends = [run["test_loss"].index(min(run["test_loss"])) + 1 for run in runs]
-    pairs = list(zip(runs, ends, strict=True))
-    part = [end / len(run["test_loss"]) for run, end in pairs]
-    cpu_s = statistics.mean(run["cpu_s"] * p for run, p in zip(runs, part, strict=True))
-    bytes_ = statistics.mean(sum(run["epoch_bytes"][:end]) for run, end in pairs)
-    all_bytes = statistics.mean(sum(run["epoch_bytes"]) for run in runs)
-    network = statistics.mean(run["network_s"] for run in runs)
-    kwh = cpu_s * CORE_W / 3.6e6
-    return {
-        "epochs": statistics.mean(ends),
-        "accuracy": statistics.mean(run["accuracy"][end - 1] for run, end in pairs),
-        "accuracy_sd": statistics.stdev(run["accuracy"][end - 1] for run, end in pairs),
-        "parameters": runs[0]["parameters"],
-        "cpu_s": cpu_s,
-        "network_s": network * bytes_ / all_bytes,
-        "bytes": bytes_,
-        "bytes_first_epoch": statistics.mean(run["epoch_bytes"][0] for run in runs),
-        "bytes_last_epoch": statistics.mean(run["epoch_bytes"][-1] for run in runs),
-        "kwh": kwh,
-        "carbon_g": kwh * 243.0,
-        "carbon_g_at_340": kwh * 340.0,
-    }
-
-
-def claims(table: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The paper's directions, confirmed or refuted by this run alone."""
-    accuracy = {name: row["accuracy"] for name, row in table.items()}
-    order = ["Transfer images", "FPL: J->F2", "SL", "gFL: F1/F2"]
-    epochs = {name: row["epochs"] for name, row in table.items()}
-    quickest = min(epochs, key=lambda name: epochs[name])
-    bytes_ = {name: row["bytes"] for name, row in table.items()}
-    gfl = min(bytes_["gFL: F1/F2"], bytes_["gFL: C2/F1/F2"])
-    held = {
-        "accuracy: images > FPL J->F2 > SL > gFL": all(
-            accuracy[a] > accuracy[b] for a, b in itertools.pairwise(order)
-        ),
-        "FPL converges in the fewest epochs": quickest.startswith("FPL"),
-        "FPL moves fewer bytes to convergence than gFL": (
-            min(bytes_["FPL: J->F1"], bytes_["FPL: J->F2"]) < gfl
-        ),
-        "transferring images moves the most bytes": max(bytes_, key=lambda n: bytes_[n])
-        == "Transfer images",
-    }
-    early = [name for name, a in accuracy.items() if a < LEARNED / dataset_classes()]
-    if early:  # it would have "converged" in its first epoch
-        return {claim: f"undecided: {', '.join(early)} learned nothing yet" for claim in held}
-    return {claim: "confirmed" if true else "refuted" for claim, true in held.items()}
+def parameters(model: str) -> dict[str, int]:
+    """Trained numbers of every case with a model."""
+    found = {}
+    for case, settings in CASES.items():
+        changed = (f"train.data.name={dataset()}", f"train.model={model}", *settings)
+        found[case] = resolve(load(FILE, changed)).parameters
+    return found
 
 
 if __name__ == "__main__":

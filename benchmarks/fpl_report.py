@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fpl_claims import Results, Run, accuracy, converged, volume
+
 from edgenet.models.layers import build, table
 from edgenet.results.figures import picture
 
+CORE_W = 13.0
 SOURCES = 5
 IMAGE_BYTES = 784
 PAPER: Mapping[str, tuple[float, float]] = {
@@ -27,13 +31,70 @@ FULL_SIZE = 124_800
 Row = Mapping[str, Any]
 
 
-def losses(path: Path, results: Mapping[str, Sequence[Row]]) -> None:
+def write(
+    out: Path,
+    size: Any,
+    classes: int,
+    results: Results,
+    tried: Results,
+    noise: Sequence[Run],
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write everything to `out`; returns where FPL's and gFL's bytes cross.
+
+    Args:
+        out: the folder.
+        size: what was trained (`fpl.Size`).
+        classes: of the dataset.
+        results: case -> a run for each seed.
+        tried: case -> a run for each learning rate.
+        noise: runs with a source of noise.
+        more: `paper_width` (case -> parameters at the paper's width), `claims`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows = {case: summed_up(runs) for case, runs in results.items()}
+    losses(out / "fig5.png", results)
+    bars(out / "fig6.png", rows)
+    weights(out / "noise.png", noise[0])
+    crossing = bytes_over_size(out / "bytes.png", size.model, classes, rows)
+    _csv(out / "table.csv", rows)
+    report = text(size, rows, more) + _volumes(size.model, classes, rows, crossing)
+    (out / "README.md").write_text(report + _rates(size, tried, results), encoding="utf-8")
+    return crossing
+
+
+def summed_up(runs: Sequence[Run]) -> dict[str, Any]:
+    """Means over the seeds, to convergence: the epoch of the least validation loss."""
+    ends = [converged(run) for run in runs]
+    part = [end / len(run["test_loss"]) for run, end in zip(runs, ends, strict=True)]
+    cpu_s = statistics.mean(run["cpu_s"] * p for run, p in zip(runs, part, strict=True))
+    network = [run["network_s"] * volume(run) / max(1, sum(run["epoch_bytes"])) for run in runs]
+    kwh = cpu_s * CORE_W / 3.6e6
+    return {
+        "rate": runs[0]["rate"],
+        "accuracy": statistics.mean(map(accuracy, runs)),
+        "accuracy_sd": statistics.stdev(map(accuracy, runs)),
+        "epochs": statistics.mean(ends),
+        "unfinished": sum(p == 1 for p in part),
+        "parameters": runs[0]["parameters"],
+        "cpu_s": cpu_s,
+        "network_s": statistics.mean(network),
+        "bytes": statistics.mean(map(volume, runs)),
+        "bytes_first_epoch": statistics.mean(run["epoch_bytes"][0] for run in runs),
+        "bytes_later_epoch": statistics.mean(run["epoch_bytes"][1] for run in runs),
+        "kwh": kwh,
+        "carbon_g": kwh * 243.0,
+        "carbon_g_at_340": kwh * 340.0,
+    }
+
+
+def losses(path: Path, results: Results) -> None:
     """Fig. 5: mean validation loss per epoch, a star at the minimum."""
     with picture(path, size=(6.5, 4.2)) as axes:
         (place,) = axes[0]
         for name, runs in results.items():
-            curve = [statistics.mean(each) for each in zip(*(run["test_loss"] for run in runs),
-                                                           strict=True)]  # fmt: skip
+            seeds = zip(*(run["test_loss"] for run in runs), strict=True)
+            curve = [statistics.mean(each) for each in seeds]
             (line,) = place.plot(range(1, len(curve) + 1), curve, label=name)
             least = curve.index(min(curve))
             place.plot([least + 1], [curve[least]], "*", markersize=14, color=line.get_color())
@@ -46,9 +107,9 @@ def bars(path: Path, rows: Mapping[str, Row]) -> None:
     names = list(rows)
     with picture(path, rows=2, columns=2, size=(5.2, 3.4)) as axes:
         (a, b), (c, d) = axes
-        a.bar(names, [rows[n]["accuracy"] for n in names],
-              yerr=[rows[n]["accuracy_sd"] for n in names])  # fmt: skip
-        a.set(ylabel="accuracy", title="(a)")
+        a.bar(names, [100 * rows[n]["accuracy"] for n in names],
+              yerr=[100 * rows[n]["accuracy_sd"] for n in names])  # fmt: skip
+        a.set(ylabel="accuracy (%)", title="(a)")
         b.bar(names, [rows[n]["parameters"] / 1e6 for n in names])
         b.set(ylabel="parameters (millions)", title="(b)")
         cpu = [rows[n]["cpu_s"] for n in names]
@@ -56,75 +117,155 @@ def bars(path: Path, rows: Mapping[str, Row]) -> None:
         c.bar(names, [rows[n]["network_s"] for n in names], bottom=cpu, label="network")
         c.set(ylabel="time to convergence (s)", title="(c)")
         c.legend()
-        d.bar(names, [rows[n]["bytes"] for n in names], log=True)
-        d.set(ylabel="bytes to convergence", title="(d)")
+        d.bar(names, [rows[n]["bytes"] / 1e6 for n in names], log=True)
+        d.set(ylabel="sent to convergence (MB)", title="(d)")
         for place in (a, b, c, d):
             place.tick_params(axis="x", rotation=35)
 
 
-def formulas(classes: int) -> dict[str, tuple[float, float]]:
+def weights(path: Path, run: Run) -> None:
+    """What the junction gives to each source, with a source of noise among them."""
+    views = ("blur", "erase", "noise", "vflip", "crop")
+    with picture(path, size=(6.0, 3.8)) as axes:
+        (place,) = axes[0]
+        for (key, norms), view in zip(sorted(run["junction"].items()), views, strict=True):
+            epochs = range(1, len(norms) + 1)
+            place.plot(epochs, norms, label=f"{key.partition('.')[2]}: {view}")
+        place.set(xlabel="epoch", ylabel="norm of its columns in J", ylim=(0, None))
+        place.legend()
+
+
+def formulas(model: str, classes: int) -> dict[str, tuple[float, float]]:
     """Payload of an epoch as (bytes a sample, bytes in any case), transfer-images' first epoch."""
-    model = {row.name: row for row in table(build("leaf-cnn", classes=classes, shape=(1, 28, 28),
-                                                  seed=0), (1, 28, 28))}  # fmt: skip
+    layers = build(model, classes=classes, shape=(1, 28, 28), seed=0)
+    row = {each.name: each for each in table(layers, (1, 28, 28))}
     both = 2 * SOURCES
-    weights = {name: both * row.weight_bytes for name, row in model.items()}
+    weight = {name: both * each.weight_bytes for name, each in row.items()}
     return {
-        "SL": (both * model["C2"].activation_bytes, 0),
+        "SL": (both * row["C2"].activation_bytes, 0),
         "Transfer images": (SOURCES * IMAGE_BYTES, 0),
-        "gFL: F1/F2": (0, weights["F1"] + weights["F2"]),
-        "gFL: C2/F1/F2": (0, weights["C2"] + weights["F1"] + weights["F2"]),
-        "FPL: J->F2": (both * model["F1"].activation_bytes, 0),
-        "FPL: J->F1": (both * model["C2"].activation_bytes, 0),
+        "gFL: F1/F2": (0, weight["F1"] + weight["F2"]),
+        "gFL: C2/F1/F2": (0, weight["C2"] + weight["F1"] + weight["F2"]),
+        "FPL: J->F2": (both * row["F1"].activation_bytes, 0),
+        "FPL: J->F1": (both * row["C2"].activation_bytes, 0),
     }
 
 
-def bytes_over_size(path: Path, classes: int, rows: Mapping[str, Row]) -> dict[str, Any]:
-    """Bytes to convergence over the size of the dataset, with the measured number of epochs; where
-    FPL and gFL cross."""
-    known = formulas(classes)
+Formulas = Mapping[str, tuple[float, float]]
+
+
+def sent(known: Formulas, rows: Mapping[str, Row], samples: float) -> dict[str, float]:
+    """Bytes to convergence with so many samples, with the measured number of epochs."""
+    return {
+        case: (1 if case == "Transfer images" else rows[case]["epochs"]) * (each * samples + fixed)
+        for case, (each, fixed) in known.items()
+    }
+
+
+def bytes_over_size(
+    path: Path, model: str, classes: int, rows: Mapping[str, Row]
+) -> dict[str, Any]:
+    """Bytes over the size of the dataset, per epoch and to convergence; where FPL and gFL cross."""
+    known = formulas(model, classes)
     sizes = [100 * 10 ** (i / 10) for i in range(32)]
     found: dict[str, Any] = {}
-    with picture(path, size=(6.5, 4.2)) as axes:
-        (place,) = axes[0]
-        for name, (each, fixed) in known.items():
-            epochs = 1 if name == "Transfer images" else rows[name]["epochs"]
-            place.loglog(sizes, [epochs * (each * n + fixed) for n in sizes], label=name,
-                         marker="")  # fmt: skip
-        for branch in ("FPL: J->F1", "FPL: J->F2"):
-            per_epoch = known["gFL: F1/F2"][1] / known[branch][0]
-            scale = rows["gFL: F1/F2"]["epochs"] / rows[branch]["epochs"]
-            found[f"{branch} = gFL: F1/F2 per epoch at samples"] = round(per_epoch)
-            found[f"{branch} = gFL: F1/F2 to convergence at samples"] = round(per_epoch * scale)
-            at = per_epoch * scale
-            place.plot([at], [rows[branch]["epochs"] * known[branch][0] * at], "k*", markersize=12)
-        place.axvline(FULL_SIZE, color="grey", linestyle=":")
-        place.set(xlabel="training samples", ylabel="bytes to convergence")
-        place.legend()
+    with picture(path, columns=2, size=(5.4, 4.2)) as axes:
+        epoch, whole = axes[0]
+        for case, (each, fixed) in known.items():
+            epoch.loglog(sizes, [each * n + fixed for n in sizes], label=case, marker="")
+            curve = [sent(known, rows, n)[case] for n in sizes]
+            whole.loglog(sizes, curve, label=case, marker="")
+        for case in ("FPL: J->F1", "FPL: J->F2"):
+            at = known["gFL: F1/F2"][1] / known[case][0]
+            later = at * rows["gFL: F1/F2"]["epochs"] / rows[case]["epochs"]
+            epoch.plot([at], [known["gFL: F1/F2"][1]], "k*", markersize=12)
+            whole.plot([later], [sent(known, rows, later)[case]], "k*", markersize=12)
+            found[f"{case} = gFL: F1/F2 per epoch at samples"] = round(at)
+            found[f"{case} = gFL: F1/F2 to convergence at samples"] = round(later)
+        for place, when in ((epoch, "in the first epoch"), (whole, "to convergence")):
+            place.axvline(FULL_SIZE, color="grey", linestyle=":")
+            place.set(xlabel="training samples", ylabel=f"bytes {when}")
+            place.legend()
     return found
 
 
-def text(size: Any, rows: Mapping[str, Row], crossing: Mapping[str, Any]) -> str:
-    """The report: every case's figures beside the paper's."""
+def text(size: Any, rows: Mapping[str, Row], more: Mapping[str, Any]) -> str:
+    """The report's tables: every case's figures beside the paper's."""
     lines = [
-        f"# FPL again: {size.train} training samples, {size.epochs} epochs, 3 seeds",
+        f"# FPL again: {size.model}, {size.train} training samples, {size.epochs} epochs, 3 seeds",
         "",
-        "To convergence (the least validation loss). Energy: CPU seconds x 13 W a core. The paper's"
-        " Table I is for another machine and size: compare the ratios to transferring images.",
+        "Written by benchmarks/fpl.py. To convergence (the least validation loss). Energy: CPU "
+        f"seconds x {CORE_W:g} W a core. The paper's Table I is for another machine and size: "
+        "compare the ratios to transferring images. Seconds and energy depend on what else the "
+        "machine did; accuracies, epochs, parameters and bytes do not.",
         "",
-        "| case | accuracy | epochs | parameters | CPU s | network s | MB | kWh | g at 0.243 | "
-        "g at 0.34 | ratio | paper's kWh, g | paper's ratio |",
-        "| --- " * 13 + "|",
+        "| case | accuracy (%) | epochs | parameters | at the paper's width | CPU s | network s | "
+        "MB | kWh | g at 0.243 | g at 0.34 | ratio | paper's kWh, g | paper's ratio |",
+        "| --- " * 14 + "|",
     ]
     base, paper = rows["Transfer images"]["kwh"], PAPER["Transfer images"][0]
-    for name, row in rows.items():
-        kwh, grams = PAPER[name]
+    for case, row in rows.items():
+        kwh, grams = PAPER[case]
+        open_ = f" ({row['unfinished']} still fell)" if row["unfinished"] else ""
         lines.append(
-            f"| {name} | {row['accuracy']:.3f} +- {row['accuracy_sd']:.3f} | {row['epochs']:.1f} | "
-            f"{row['parameters'] / 1e6:.2f} M | {row['cpu_s']:.1f} | {row['network_s']:.1f} | "
-            f"{row['bytes'] / 1e6:.1f} | {row['kwh']:.2e} | {row['carbon_g']:.3f} | "
-            f"{row['carbon_g_at_340']:.3f} | {row['kwh'] / base:.2f} | {kwh}, {grams} | "
-            f"{kwh / paper:.2f} |"
+            f"| {case} | {100 * row['accuracy']:.1f} +- {100 * row['accuracy_sd']:.1f} | "
+            f"{row['epochs']:.1f}{open_} | {row['parameters'] / 1e6:.2f} M | "
+            f"{more['paper_width'][case] / 1e6:.1f} M | {row['cpu_s']:.1f} | "
+            f"{row['network_s']:.1f} | {row['bytes'] / 1e6:.1f} | {row['kwh']:.2e} | "
+            f"{row['carbon_g']:.4f} | {row['carbon_g_at_340']:.4f} | {row['kwh'] / base:.2f} | "
+            f"{kwh}, {grams} | {kwh / paper:.2f} |"
         )
-    lines += ["", "## Who moves fewer bytes", ""]
-    lines += [f"- {what}: {value}" for what, value in crossing.items()]
-    return "\n".join([*lines, "", "Pictures: fig5.png, fig6.png, bytes.png", ""])
+    lines += ["", "## The paper's directions", ""]
+    lines += [f"- {claim}: {found}" for claim, found in more["claims"].items()]
+    lines += ["", "![validation loss](fig5.png)", "![figure 6](fig6.png)",
+              "![weights of the junction](noise.png)", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _volumes(model: str, classes: int, rows: Mapping[str, Row], crossing: Mapping[str, Any]) -> str:
+    """Who moves fewest bytes, at several sizes of the dataset."""
+    known = formulas(model, classes)
+    lines = ["", "## Who moves fewer bytes", "",
+             "By formula, with the epochs that were measured (at one size of the dataset).", "",
+             "| samples | least in the first epoch | least to convergence | but for images |",
+             "| --- " * 4 + "|"]  # fmt: skip
+    for samples in (100, 500, 2000, 10_000, FULL_SIZE):
+        first = {case: each * samples + fixed for case, (each, fixed) in known.items()}
+        whole = sent(known, rows, samples)
+        rest = {case: n for case, n in whole.items() if case != "Transfer images"}
+        least = (f"{min(of, key=lambda case: of[case])} ({min(of.values()) / 1e6:.2f} MB)"
+                 for of in (first, whole, rest))  # fmt: skip
+        lines.append(f"| {samples} | {' | '.join(least)} |")
+    lines += ["", *(f"- {what}: {value}" for what, value in crossing.items())]
+    wide = formulas("leaf-cnn", classes)
+    lines += [
+        f"- at the paper's width, {case} = gFL: F1/F2 per epoch at samples: "
+        f"{wide['gFL: F1/F2'][1] / wide[case][0]:.0f}"
+        for case in ("FPL: J->F1", "FPL: J->F2")
+    ]
+    return "\n".join([*lines, "", "![bytes over the size of the dataset](bytes.png)", ""])
+
+
+def _rates(size: Any, tried: Results, results: Results) -> str:
+    """What every case did with every learning rate."""
+    lines = ["", "## Learning rates", "",
+             "Adam, batch 32, seed 1, the same rates for every case: least validation loss "
+             "(accuracy in %) of each. The one of least loss went on with the other seeds.", "",
+             "| case | " + " | ".join(f"{rate:g}" for rate in size.rates) + " |",
+             "| --- " * (len(size.rates) + 1) + "|"]  # fmt: skip
+    for case, runs in tried.items():
+        chosen = results[case][0]["rate"]
+        cells = []
+        for run in runs:
+            cell = f"{min(run['test_loss']):.3f} ({100 * accuracy(run):.1f})"
+            cells.append(f"**{cell}**" if run["rate"] == chosen else cell)
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _csv(path: Path, rows: Mapping[str, Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["case", *next(iter(rows.values()))])
+        for case, row in rows.items():
+            writer.writerow([case, *(f"{v:.6g}" for v in row.values())])

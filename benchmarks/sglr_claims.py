@@ -7,13 +7,12 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from common import decided
 from sglr_points import LEAKING_PHIS, METHODS, Point, Results, Size, leaking, split, spread
 from sglr_traffic import Measured
 
 from edgenet.models import costs
 
-_STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02)
-"""Student's t, 95 % on one side, for 1, 2, 3 ... seeds: a mean of more standard errors counts."""
 _FELL = 5.0
 """Points of accuracy that a run which diverges has lost at least."""
 
@@ -103,20 +102,11 @@ def _pairs(results: Results, size: Size, one: Point, other: Point) -> list[tuple
     return [(a, b) for a, b in both if a in results and b in results]
 
 
-def _verdict(mean: float, deviation: float, count: int) -> str:
-    if math.isnan(deviation):
-        return "not decided"
-    needed = _STUDENT[min(count, len(_STUDENT)) - 1] * deviation / math.sqrt(count)
-    if abs(mean) <= needed:
-        return "not decided"
-    return "confirmed" if mean > 0 else "refuted"
-
-
 def _compared(results: Results, size: Size, claim: str, better: Point, worse: Point) -> str:
     (mean, deviation), broken, count = _difference(results, size, better, worse)
     if not count:
         return f"not measured: {claim}"
-    verdict = _verdict(mean, deviation, count)
+    verdict = decided(mean, deviation, count)
     more = f"; {broken} runs diverged" if broken else ""
     seeds = "seed" if count == 1 else "seeds"
     return f"{verdict}: {claim}: {mean:+.1f} points{_deviation(deviation)}, {count} {seeds}{more}"
@@ -140,7 +130,7 @@ def _leaking(results: Results, size: Size) -> str:
     means = [mean for mean, _, _ in losses]
     none, all_ = (leaking(size, phi, 1) for phi in (0.0, 1.0))
     gains = [results[b]["bce"] - results[a]["bce"] for a, b in _pairs(results, size, none, all_)]
-    verdict = _verdict(*spread(gains))
+    verdict = decided(*spread(gains))
     rises = sum(b > a for a, b in itertools.pairwise(means))
     return (
         f"{verdict}: the decoder's loss rises with phi, from 0 to 1: {shown}; it rises in {rises} "

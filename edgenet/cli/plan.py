@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgenet.node.planner import Forecast
 
 HELP = "predict time, bytes, memory and energy of every scheme, cut, junction and placement"
-_COLUMNS = ("", "candidate", "a round", "sent", "memory (most)", "fits", "energy")
+_COLUMNS = ("", "", "candidate", "a round", "sent", "memory (most)", "fits", "energy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,8 @@ def execute(options: argparse.Namespace) -> int:
         print(json.dumps([_about(each, each.name in front) for each in found], indent=2))
         return DONE
     out = console()
-    out.print(table(_COLUMNS, [_row(each, each.name in front) for each in found]))
+    rows = [(str(i), *_row(each, each.name in front)) for i, each in enumerate(found, start=1)]
+    out.print(table(_COLUMNS, rows))
     notes = [
         "* nobody beats it in time, bytes, memory and energy at once. Evaluation, and nodes that "
         "compete for this host's cores, are not in the prediction.",
@@ -166,6 +167,10 @@ def _row(of: Forecast, best: bool) -> tuple[str, ...]:
     )
 
 
+_LEAST = 1e-3
+"""Drawn in place of nothing at all (a round in which nothing is sent), the axes being logarithmic:
+a kilobyte, a millijoule."""
+
 _AXES: tuple[tuple[str, Callable[[Forecast], float]], ...] = (
     ("sent in a round (MB)", lambda each: each.sent_bytes / 1e6),
     ("energy of a round (J)", lambda each: each.energy_j or 0.0),
@@ -173,18 +178,34 @@ _AXES: tuple[tuple[str, Callable[[Forecast], float]], ...] = (
 
 
 def _draw(found: Sequence[Forecast], front: Sequence[str], file: Path) -> None:
-    with picture(file, columns=len(_AXES)) as axes:
+    """Every candidate with its number in the table; those of the front by name. A line joins those
+    that no other beats in the two costs of the picture."""
+    schemes = list(dict.fromkeys(_scheme(each) for each in found))
+    with picture(file, columns=len(_AXES), size=(5.0, 5.0)) as axes:
         for axis, (label, cost) in zip(axes[0], _AXES, strict=True):
+            at = {each.name: (each.round_s, max(cost(each), _LEAST)) for each in found}
+            line = [at[name] for name in pareto(at)]
+            axis.plot(*zip(*line, strict=True), color="grey", marker="", linewidth=1, zorder=0)
             for number, each in enumerate(found):
+                kind = schemes.index(_scheme(each))
+                best = each.name in front
                 axis.plot(
-                    each.round_s,
-                    cost(each),
+                    *at[each.name],
                     linestyle="",
-                    color=COLOURS[number % len(COLOURS)],
-                    marker=MARKERS[number % len(MARKERS)],
-                    markersize=8 if each.name in front else 4,
-                    label=each.name + (" *" if each.name in front else ""),
+                    color=COLOURS[kind % len(COLOURS)],
+                    marker=MARKERS[(kind + kind // len(COLOURS)) % len(MARKERS)],
+                    markersize=9 if best else 4,
+                    label=f"{number + 1} {each.name} *" if best else _scheme(each),
                 )
-            axis.set(xlabel="a round (s)", ylabel=label)
+                axis.annotate(str(number + 1), at[each.name], (4, 4), fontsize=6,
+                              textcoords="offset points")  # fmt: skip
+            axis.set(xlabel="a round (s)", ylabel=label, xscale="log", yscale="log")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        axes[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        known = dict(zip(labels, handles, strict=True))
+        axes[0, 0].figure.legend(
+            known.values(), known, loc="outside lower center", ncols=3, fontsize=7
+        )
+
+
+def _scheme(of: Forecast) -> str:
+    return of.name.partition(",")[0]
