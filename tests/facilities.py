@@ -67,6 +67,12 @@ def _netem() -> bool:
     return available("netem") is None
 
 
+def _control_groups() -> bool:
+    from edgenet.shaping.cgroups import find
+
+    return not isinstance(find(), str)
+
+
 def _data() -> bool:
     return Path(os.environ.get("EDGENET_DATA") or "/nonexistent").is_dir()
 
@@ -83,6 +89,7 @@ PROBES: dict[str, Callable[[], bool]] = {
     "sch_netem": lambda: bool(netem_runner()) or _netem(),
     "tensorboard": lambda: importlib.util.find_spec("tensorboard") is not None,
     "chromium": lambda: shutil.which("chromium") is not None,
+    "control groups": _control_groups,
     "two cores": lambda: len(os.sched_getaffinity(0)) > 1,
 }
 """Name of each facility (as it stands after 'needs' in a skip's reason) -> is it here?"""

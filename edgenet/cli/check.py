@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from edgenet import channels
 from edgenet.cli.arguments import add_format, add_topology, overrides
 from edgenet.cli.tables import console, table
-from edgenet.devices import PROFILES
 from edgenet.devices.demand import Demand, demand, trained_on
 from edgenet.errors import DONE
-from edgenet.launchers import shaping
+from edgenet.launchers import limits, shaping
 from edgenet.topology import Topology, draw, load
 from edgenet.topology.comings import when
 from edgenet.topology.events import sentence
@@ -52,11 +51,12 @@ def execute(options: argparse.Namespace) -> int:
 
 def _demand(plan: Plan) -> Demand | None:
     """What the devices take of this host; None where none is emulated."""
-    if all(PROFILES[seat.device].training_flops is None for seat in plan.seats):
+    topology = plan.topology
+    if all(topology.device(seat.name).training_flops is None for seat in plan.seats):
         return None
     from edgenet.models.calibrate import calibrate
 
-    return demand(trained_on(plan.seats), calibrate())
+    return demand(trained_on(plan.seats, topology.profile), calibrate())
 
 
 def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
@@ -79,6 +79,7 @@ def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
         "rounds": topology.train.rounds,
         "seed": topology.seed,
         "shaping": vars(back_end),
+        "limits": vars(limits.choose(topology)),
         "events": [_told(event) for event in topology.events],
         "nodes": len(topology.nodes),
         "processes": len(plan.seats),
@@ -105,6 +106,8 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
     if needed is not None:
         out.print(f"devices: {needed}", markup=False, soft_wrap=True)
     out.print(f"shaping: {back_end.used} ({back_end.why})", markup=False, soft_wrap=True)
+    kept = limits.choose(topology)
+    out.print(f"limits: {kept.used} ({kept.why})", markup=False, soft_wrap=True)
     out.print(
         f"torchrun --nproc-per-node {len(plan.seats)} -m edgenet.worker {topology.file}",
         markup=False,

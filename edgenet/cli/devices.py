@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from pathlib import Path
 
 import psutil
 
 from edgenet.cli.arguments import add_format
 from edgenet.cli.tables import console, table
-from edgenet.devices import PROFILES, Device
+from edgenet.devices import PROFILES, Device, read_profile
 from edgenet.devices.demand import usable_cores
-from edgenet.errors import DONE
+from edgenet.errors import DONE, InputError
+from edgenet.shaping import cgroups
 from edgenet.units import format_flops, format_memory
 
 HELP = "list the device profiles"
@@ -22,19 +24,33 @@ _HERE = "as here"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        type=Path,
+        nargs="*",
+        help="profiles that `edgenet bench --save-profile` wrote (default: those that come along)",
+    )
     add_format(parser, "one object per device by name")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print them."""
+    found = [_read(path) for path in options.files] or list(PROFILES.values())
     if options.format == "json":
-        profiles = {name: dataclasses.asdict(device) for name, device in PROFILES.items()}
-        print(json.dumps(profiles, indent=2))
+        print(json.dumps({device.name: dataclasses.asdict(device) for device in found}, indent=2))
         return DONE
-    console().print(table(_COLUMNS, map(_row, PROFILES.values())))
+    console().print(table(_COLUMNS, map(_row, found)))
     print("~ derived from other measurements; `--format json` has each number's source")
     print("\n".join(enforced()))
     return DONE
+
+
+def _read(path: Path) -> Device:
+    try:
+        return read_profile(path)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def enforced() -> tuple[str, ...]:
@@ -43,9 +59,25 @@ def enforced() -> tuple[str, ...]:
     return (
         f"on this host ({usable_cores()} cores, {memory}) a node is held to its device's",
         "  training speed: by sleeps after its CPU time, down from the speed of one core here",
-        "  memory: by accounting, about once a second; a node that outgrows it ends",
-        "  cores: nodes compute on one thread, so never more than one",
+        *_limits(),
         "  power: computed, not enforced",
+    )
+
+
+def _limits() -> tuple[str, str]:
+    trees = cgroups.find()
+    if isinstance(trees, str):
+        return (
+            f"  memory: by accounting, about once a second ({trees}); a node that outgrows it ends",
+            "  cores: not enforced; nodes compute on one thread",
+        )
+    cores = "not enforced: no control groups for CPU time are mounted here"
+    if trees.cpu is not None:
+        cores = "by a quota of the kernel; nodes compute on one thread"
+    return (
+        f"  memory: by the kernel (control groups, version {trees.version}); a node that outgrows "
+        "it ends",
+        f"  cores: {cores}",
     )
 
 

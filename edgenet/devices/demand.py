@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgenet.devices.boards import PROFILES
 from edgenet.devices.profile import Device
 
 _TOLERATED = 0.05
@@ -76,11 +75,16 @@ class Seated(Protocol):
         """Whether the run ends without it."""
 
 
-def trained_on(seats: Sequence[Seated]) -> list[Device]:
+def trained_on(seats: Sequence[Seated], profile: Callable[[str], Device]) -> list[Device]:
     """The devices of the nodes that train at the same time: of those that the run could do without
-    (learners beside a server that mostly waits), or of all where it can do without none."""
+    (learners beside a server that mostly waits), or of all where it can do without none.
+
+    Args:
+        seats: all nodes.
+        profile: a device by its name.
+    """
     many = [seat for seat in seats if not seat.essential] or seats
-    return [PROFILES[seat.device] for seat in many]
+    return [profile(seat.device) for seat in many]
 
 
 def usable_cores() -> int:

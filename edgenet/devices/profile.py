@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ESTIMABLE = ("matrix_flops", "training_flops", "idle_w", "load_w")
 """Fields that may be derived or estimated where nobody has published a measurement."""
@@ -51,6 +51,10 @@ class Device:
                 f"device '{self.name}' calls {', '.join(sorted(unknown))} derived; that can only "
                 f"be said of {', '.join(ESTIMABLE)}"
             )
+
+    def called(self, name: str) -> Device:
+        """The same under another name."""
+        return replace(self, name=name)
 
     @property
     def active_w_per_core(self) -> float | None:

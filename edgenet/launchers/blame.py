@@ -33,10 +33,11 @@ def failure(run: RunDir, referee: Referee) -> str | None:
 
 def told(run: RunDir, node: str, end: End) -> str:
     """'<node> failed: <its own words>', or how the system ended it."""
+    words = last_error(run.events(node))
     if end.signal is None:
-        words = last_error(run.events(node)) or last_line(run.log(node))
-        if words:
-            return f"{node} failed: {words}"
+        words = words or last_line(run.log(node))
+    if words:
+        return words if words.startswith(f"{node} ") else f"{node} failed: {words}"
     return f"{node} {end}"
 
 

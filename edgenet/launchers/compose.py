@@ -21,10 +21,11 @@ import yaml
 
 import edgenet
 from edgenet.data.catalogue import EMBEDDED, VARIABLE
-from edgenet.devices import PROFILES
+from edgenet.devices import Device
 from edgenet.errors import InputError
 from edgenet.launchers.torchrun import ADDRESS, COMPOSE, KEY, LAUNCHER
 from edgenet.node.plan import Plan, Seat
+from edgenet.topology.spec import Topology
 
 IMAGE = "edgenet"
 """What the nodes run in; launch/image.sh builds it."""
@@ -64,6 +65,7 @@ def document(request: Request) -> dict[str, Any]:
             f"{request.plan.topology.where('train.scheme')}: containers do not get "
             f"{request.plan.code.file}; run schemes of your own with `edgenet run` or torchrun"
         )
+    _check_devices(request.plan.topology)
     first, *others = request.plan.seats
     services = {first.name: _build(request.folder) | _service(request, first)}
     for seat in others:
@@ -73,6 +75,16 @@ def document(request: Request) -> dict[str, Any]:
         "networks": {_NETWORK: {"internal": True}},
         "volumes": {_VOLUME: {}},
     }
+
+
+def _check_devices(topology: Topology) -> None:
+    """Containers get the topology's file and none that it names."""
+    for name in topology.devices:
+        if not any(path.startswith(f"devices.{name}.") for path in topology.lines):
+            raise InputError(
+                f"{topology.where(f'devices.{name}')}: containers do not get the file of device "
+                f"'{name}'; write its fields into the topology"
+            )
 
 
 def text(request: Request) -> str:
@@ -112,7 +124,7 @@ def _service(request: Request, seat: Seat) -> dict[str, Any]:
         ],
         "networks": [_NETWORK],
         "labels": {RANK_LABEL: str(seat.rank)},
-        **_limits(seat),
+        **_limits(plan.topology.device(seat.name)),
     }
     if request.net_admin:
         service |= {"user": "root", "cap_add": ["NET_ADMIN"]}  # a capability is root's in there
@@ -142,9 +154,9 @@ def _data(plan: Plan) -> Iterator[str]:
         yield f"${{{VARIABLE}:?set it to the folder that holds {name}}}:/data:ro"
 
 
-def _limits(seat: Seat) -> dict[str, Any]:
+def _limits(device: Device) -> dict[str, Any]:
     """What the node's device has of cores and memory; nothing for a device like this machine."""
-    device, limits = PROFILES[seat.device], dict[str, Any]()
+    limits = dict[str, Any]()
     if device.cores is not None:
         limits |= {"cpu_period": _PERIOD_US, "cpu_quota": device.cores * _PERIOD_US}
     if device.memory_bytes is not None:

@@ -31,7 +31,9 @@ from edgenet.errors import DONE, NODE_FAILED, EdgenetError
 from edgenet.launchers.children import Children, die_with_parent
 from edgenet.launchers.ground import Ground
 from edgenet.launchers.job import Job
+from edgenet.launchers.limits import within
 from edgenet.launchers.lines import LineReader, write_line
+from edgenet.shaping.cgroups import Group, group, resident_bytes
 
 REAL = "edgenet.launchers.machinery"
 """The module that does the work (see there); tests put a stand-in without torch in its place."""
@@ -59,24 +61,27 @@ class ForkServer:
         self._close: tuple[int, ...] = ()
         self._kill_at: float | None = None
         self._ground: Ground | None = None
+        self._groups: dict[str, Group] = {}
+        self._kills: dict[str, int] = {}
 
     def serve(self) -> int:
         """Carry out one run, from the first order to the last reaped node."""
         try:
-            order = self._order("resolve")
+            order, shared_bytes = self._order("resolve"), resident_bytes()
             with self._refusing():
                 plan = self._machinery.resolve(order["path"], order["overrides"])
                 self._report("plan", **self._machinery.describe(plan))
                 host_flops = self._machinery.warm_up(plan)
-            self._report("ready", host_flops=host_flops)
+            self._report("ready", host_flops=host_flops, shared_bytes=shared_bytes)
             order = self._order("start")
         except Over:
             return NODE_FAILED
         self._ground = Ground(**order["ground"]) if order["ground"] else None
+        self._groups = {node: group(fields) for node, fields in order["groups"].items()}
         with self._listener() as listener:
             job = _job(order, listener, host_flops)
             later = frozenset(order["later"])
-            self._run(plan, job, listener, later)
+            self._run(plan, replace(job, shared_bytes=shared_bytes), listener, later)
         return DONE
 
     def _listener(self) -> socket.socket:
@@ -139,10 +144,18 @@ class ForkServer:
         self._report("started", node=node, pid=pid)
 
     def _body(self, plan: Any, node: str, job: Job) -> Callable[[], int]:
-        if self._ground is None:
-            return partial(self._machinery.run_node, plan, node, job)
-        job = replace(job, address=self._ground.addresses[node])
-        return self._ground.on(node, partial(self._machinery.run_node, plan, node, job))
+        if self._ground is not None:
+            job = replace(job, address=self._ground.addresses[node])
+        body: Callable[[], int] = partial(self._machinery.run_node, plan, node, job)
+        if self._ground is not None:
+            body = self._ground.on(node, body)
+        return within(self._groups[node], body) if node in self._groups else body
+
+    def _outgrew(self, node: str) -> bool:
+        """Whether the kernel has ended it for want of memory since this was asked last."""
+        before = self._kills.get(node, 0)
+        self._kills[node] = self._groups[node].kills() if node in self._groups else 0
+        return self._kills[node] > before
 
     def _supervise(self, wakeup: int, plan: Any, job: Job) -> None:
         """Until the last node has ended and none can come any more."""
@@ -150,6 +163,8 @@ class ForkServer:
         while True:
             ended = self._children.reap()
             for reaped in ended:
+                if reaped.signal == signal.SIGKILL and self._outgrew(reaped.node):
+                    self._machinery.outgrown(plan, reaped.node, job)
                 self._report("ended", **vars(reaped))
             if not len(self._children):
                 if ended:
@@ -208,6 +223,7 @@ def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | Non
         store_host=listener.getsockname()[0],
         store_port=listener.getsockname()[1],
         host_flops=host_flops,
+        limits=order["limits"],
     )
 
 

@@ -33,6 +33,11 @@ class Job:
     again: bool = False
     """The run is under way already: the node comes later than others, or again."""
 
+    limits: str = "none"
+    """What holds nodes to their devices: 'cgroup', 'accounting' or 'none'."""
+    shared_bytes: int = 0
+    """Resident in the fork server when all was imported: counts for every node."""
+
     def log(self, node: str) -> Path:
         """Where a node's stdout and stderr go."""
         return self.run_dir / "nodes" / node / "log.txt"

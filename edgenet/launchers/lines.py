@@ -8,9 +8,9 @@ file.
 | launcher | `do: resolve, path, overrides` | read and check this topology, then warm up |
 | server | `is: plan, topology, seats` | it is sound: its resolved text, and one seat a node |
 | server | `is: refused, code, text` | it is not, or the machine cannot: the sentence; it ends |
-| server | `is: ready, host_flops` | warmed up: the nodes can be forked |
-| launcher | `do: start, run_dir, key, shaping, ground, probe, resume, later` | start every \
-node but those that come `later` |
+| server | `is: ready, host_flops, shared_bytes` | warmed up: the nodes can be forked |
+| launcher | `do: start, run_dir, key, shaping, ground, probe, resume, later, limits, groups` | \
+start every node but those that come `later` |
 | server | `is: started, node, pid` | a node runs |
 | server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
 | launcher | `do: fork, node` | start one node, later than others or again |

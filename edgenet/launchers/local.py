@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from edgenet.launchers.conductor import Conductor
 from edgenet.launchers.control import Control
 from edgenet.launchers.forkserver import REAL
 from edgenet.launchers.ground import Built, built
+from edgenet.launchers.limits import choose, held_by
 from edgenet.launchers.policy import Limits, Referee
 from edgenet.launchers.probing import Probing
 from edgenet.launchers.record import Record
@@ -104,12 +105,13 @@ class Local:
         with StopSignals() as stop, ExitStack() as grounds:
             with Supervisor(stop, self._limits, self._machinery) as supervisor:
                 cast = supervisor.prepare(request.path, request.overrides)
-                self._tell_demand(cast)
+                self._tell_demand(topology, cast)
                 network = grounds.enter_context(built(topology, back_end.used)) if apart else None
+                held = grounds.enter_context(held_by(topology, cast.seats, cast.shared_bytes))
                 run = new_run_dir(request.out, topology.name)
                 run.topology.write_text(cast.topology, encoding="utf-8")
                 record = Record(run, topology, cast.seats, back_end, launcher)
-                record.write(host_flops=cast.host_flops, **cast.facts)
+                record.write(host_flops=cast.host_flops, limits=held.told(), **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
                 probing = Probing(topology, _peers(cast), back_end.used, only=request.probe_only)
                 error = probing.packets(network)
@@ -117,6 +119,7 @@ class Local:
                     ground = network.ground if network else None
                     comings = Comings(run, topology, referee, supervisor, self._say)
                     order, later = probing.order, comings.later
+                    supervisor.hold(held.order())
                     supervisor.start(run.path, back_end.used, ground, order, later=later)
                     there = [seat.name for seat in cast.seats if seat.name not in later]
                     apply = network.apply if network else None
@@ -128,11 +131,10 @@ class Local:
                         error = self._watch(supervisor, cast, referee, whole, run, comings)
             if network is not None:
                 record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
+            record.write(limits=held.told())
             grounds.close()
             outcome = _finish(run, record, referee, probing.conclude(run, record) or error)
-            late = too_late(outcome.summary["nodes"])
-            if late is not None:
-                self._say(late)
+            self._tell_late(outcome.summary)
             return outcome
 
     def _watch(
@@ -154,9 +156,15 @@ class Local:
             return str(failed)
         return None
 
-    def _tell_demand(self, cast: Cast) -> None:
+    def _tell_late(self, summary: Mapping[str, Any]) -> None:
+        """Say so when this host did not carry them."""
+        late = too_late(summary["nodes"])
+        if late is not None:
+            self._say(late)
+
+    def _tell_demand(self, topology: Topology, cast: Cast) -> None:
         """Say so when this host cannot carry the devices at their speeds."""
-        devices = trained_on(cast.seats)
+        devices = trained_on(cast.seats, topology.profile)
         if cast.host_flops is None or all(each.training_flops is None for each in devices):
             return
         needed = demand(devices, cast.host_flops)
@@ -189,6 +197,7 @@ def _launcher(topology: Topology) -> str:
 
 def _load(request: Request) -> Topology:
     topology = load(request.path, request.overrides)
+    choose(topology)  # what it asks for must be there
     if not request.path.is_file():
         raise InputError(
             f"{request.path}: is a pipe or a device; save the topology as a file first, because "

@@ -14,13 +14,14 @@ from typing import Any
 from edgenet.launchers.job import Job
 from edgenet.links.rendezvous import RendezvousServer
 from edgenet.node.assignment import Assignment, ProbeOrder
+from edgenet.node.memory import tell_outgrown
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import run_node as run_assignment
 from edgenet.node.warm import warm_up
 from edgenet.topology import dump, load
 
-__all__ = ["describe", "facts", "rendezvous", "resolve", "run_node", "warm_up"]
+__all__ = ["describe", "facts", "outgrown", "rendezvous", "resolve", "run_node", "warm_up"]
 
 
 def resolve(path: str, overrides: Sequence[str]) -> Plan:
@@ -57,6 +58,11 @@ def rendezvous(listener: socket.socket, key: bytes) -> AbstractContextManager[ob
     return RendezvousServer(key, listener)
 
 
+def outgrown(plan: Plan, name: str, job: Job) -> None:
+    """Say in a node's journal that the kernel ended it for want of memory; see node.memory."""
+    tell_outgrown(plan, name, job.run_dir)
+
+
 def run_node(plan: Plan, name: str, job: Job) -> int:
     """Run one node to its end in this process; returns its exit code."""
     return run_assignment(
@@ -73,5 +79,7 @@ def run_node(plan: Plan, name: str, job: Job) -> int:
             address=job.address,
             resume=job.resume,
             again=job.again,
+            limits=job.limits,
+            shared_bytes=job.shared_bytes,
         )
     )

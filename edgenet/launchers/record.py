@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,6 +82,7 @@ class Record:
                 for seat in seats
             },
             "links": [_link(topology, link) for link in topology.links],
+            "devices": {name: asdict(each) for name, each in topology.devices.items()},
             "carbon_kg_per_kwh": topology.carbon_kg_per_kwh,
             "launcher": launcher,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

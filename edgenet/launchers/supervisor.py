@@ -37,6 +37,8 @@ class Cast:
     """One for each node that will be started, in rank order."""
     host_flops: float | None
     """What the host computes in FLOP/s as calibrated; None if nothing is slowed down."""
+    shared_bytes: int = 0
+    """Resident in the fork server when all was imported."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What run.json says of it besides (parameters, notes on the data)."""
 
@@ -79,6 +81,7 @@ class Supervisor:
     ) -> None:
         self._stop, self._limits, self._machinery = stop, limits or Limits(), machinery
         self._forked = False
+        self._held: Mapping[str, Any] = {"limits": "none", "groups": {}}
         self._heeded = 0  # of the user's signals
 
     def __enter__(self) -> Supervisor:
@@ -141,8 +144,13 @@ class Supervisor:
             topology=plan["topology"],
             seats=seats,
             host_flops=line["host_flops"],
+            shared_bytes=line["shared_bytes"],
             facts=plan.get("facts", {}),
         )
+
+    def hold(self, order: Mapping[str, Any]) -> None:
+        """What holds the nodes to their devices (`limits.Held.order`); before `start`."""
+        self._held = order
 
     def start(
         self,
@@ -170,6 +178,7 @@ class Supervisor:
         self._order(
             "start", run_dir=folder, key=key, shaping=shaping, ground=fields,
             probe=None if probe is None else dict(probe), resume=resume, later=list(later),
+            **self._held,
         )  # fmt: skip
 
     def fork(self, node: str) -> None:

@@ -45,6 +45,10 @@ class Assignment:
     (`meters.checkpoints.common_round`); what the node did after it is forgotten. 0: the start."""
     host_flops: float | None = None
     """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
+    limits: str = "accounting"
+    """What holds nodes to their devices: 'cgroup', 'accounting' or 'none'."""
+    shared_bytes: int | None = None
+    """Of what the node had resident at its start, what counts; None = all."""
     address: str = "127.0.0.1"
     """The address of this host under which peers reach its links."""
     again: bool = False

@@ -174,7 +174,7 @@ class NodeBench:
             journal=self._journal,
             meter=self._meter,
             tester=self._test,
-            keeper=Keeper(keep, tuple(self.layers().state_dict())),
+            keeper=Keeper(keep, tuple(self._shell().state_dict())),
             settle=self._settle,
             keeping=self.keeping,
         )
@@ -219,6 +219,12 @@ class NodeBench:
         held = f"; it held {self.held()}" if self._stages else ""
         return held + ("" if advise is None else f"; {advise(self.layout, self.name)}")
 
+    def _shell(self) -> LayerList:
+        """The whole model without its weights: a device that trains a part of a large one would
+        have no room for a second copy."""
+        with torch.device("meta"):
+            return self.layers()
+
     def _settle(self) -> None:
         self._clock.settle(self._journal)
 
@@ -232,12 +238,11 @@ class NodeBench:
         if infer is not None:
             score = evaluate_at(infer, self._dataset, _TEST_BATCH)
             return score.loss, score.accuracy
-        model = self.layers().eval()
-        state = model.state_dict()
+        model = self._shell().eval()
+        names = tuple(model.state_dict())
         loss, right, samples = 0.0, 0.0, 0
         for i, tensors in enumerate(models):
-            for mine, given in zip(state.values(), tensors, strict=True):
-                mine.copy_(given)
+            model.load_state_dict(dict(zip(names, tensors, strict=True)), assign=True)
             share = torch.arange(i, len(self._dataset.test_y), len(models))
             part = evaluate(model, self._dataset, _TEST_BATCH, share)
             loss += part.loss * part.samples

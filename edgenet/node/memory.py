@@ -1,22 +1,31 @@
-"""A device's memory, kept by accounting: a node that holds more than its device has ends.
+"""A device's memory: a node that holds more than its device has ends, and says so.
 
-The resident set is read at every sample of the node's meters. It is the whole process, torch and
-shared pages included, as it would be on the board itself. A node that outgrows its device between
-two samples is found at the next one.
+By accounting, the resident set is read at every sample of the node's meters; a node that outgrows
+its device between two samples is found at the next one. By control groups (`edgenet.launchers`) the
+kernel ends the node at the very page, and the words are found here afterwards. Both count what the
+node itself took, and Python and torch, which a board would hold too.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
 from edgenet.devices import Device
-from edgenet.errors import Interrupted, NodeError
+from edgenet.errors import NODE_FAILED, Interrupted, NodeError
+from edgenet.meters.journal import Journal
+from edgenet.models.memory import Memory
+from edgenet.node.plan import Plan
 from edgenet.units import format_memory
+
+_REMEDY = "give it a smaller model, batch or share of the data, or a device with more memory"
 
 
 class MemoryLimit:
@@ -26,11 +35,19 @@ class MemoryLimit:
         node: its name.
         device: its profile; without a memory size nothing is watched.
         read: resident bytes now.
+        shared_bytes: of what is resident now, what counts; None = all.
     """
 
-    def __init__(self, node: str, device: Device, read: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        device: Device,
+        read: Callable[[], int] | None = None,
+        shared_bytes: int | None = None,
+    ) -> None:
         self._node, self._device = node, device
         self._read = read or (lambda: int(psutil.Process().memory_info().rss))
+        self._not_counted = 0 if shared_bytes is None else self._read() - shared_bytes
         self.broken: str | None = None
         """The sentence that the node ends with, once it holds too much."""
 
@@ -39,13 +56,12 @@ class MemoryLimit:
         limit = self._device.memory_bytes
         if limit is None or self.broken is not None:
             return
-        held = self._read()
+        held = self._read() - self._not_counted
         if held <= limit:
             return
         self.broken = (
             f"{self._node} holds {format_memory(held)}, but its device '{self._device.name}' has "
-            f"{format_memory(limit)}; give it a smaller model, batch or share of the data, or a "
-            "device with more memory"
+            f"{format_memory(limit)}; {_REMEDY}"
         )
         if _handled(signal.SIGTERM):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -60,6 +76,43 @@ class MemoryLimit:
             if self.broken is None:
                 raise
             raise NodeError(self.broken + more()) from None
+
+
+def tell_outgrown(plan: Plan, node: str, run_dir: Path) -> None:
+    """Append the `end` event of a node that the kernel has ended for want of memory: what it held
+    when it last said so, and what would fit.
+
+    Args:
+        plan: the run.
+        node: its name.
+        run_dir: the run's folder.
+    """
+    path = run_dir / "nodes" / node / "events.jsonl"
+    held, advise, device = _last_held(path), plan.scheme.advise, plan.topology.device(node)
+    said = (
+        f"{node} wanted more than the {format_memory(device.memory_bytes or 0)} of its device "
+        f"'{device.name}', and the kernel ended it; "
+    )
+    if held:
+        said += f"when it last said so, it held {held}; "
+    said += _REMEDY if advise is None else advise(plan.layout, node)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n")  # it may have been ended in the middle of a line
+    journal = Journal(path)
+    journal.event("end", status="failed", code=NODE_FAILED, error=said)
+    journal.close()
+
+
+def _last_held(path: Path) -> str:
+    """What a pipeline's stage held, by its last `memory` event; empty if there is none."""
+    found = ""
+    names = {field.name for field in dataclasses.fields(Memory)}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            event = json.loads(line)
+            if event["e"] == "memory":
+                found = Memory(**{key: event[key] for key in names}).sentence()
+    return found
 
 
 def _handled(number: signal.Signals) -> bool:

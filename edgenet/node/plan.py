@@ -13,7 +13,6 @@ from torch import nn
 
 from edgenet import channels
 from edgenet.data import Dataset
-from edgenet.devices import PROFILES
 from edgenet.errors import InputError, TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
@@ -197,8 +196,8 @@ def _layout(
         image=dataset.shape,
         samples={s.name: len(dealt[s.share]) for s in seats if s.share is not None},
         nodes=tuple(map(topology.node, names)),
-        speeds=tuple(PROFILES[seat.device].training_flops or _HOST_FLOPS for seat in seats),
-        memories=tuple(PROFILES[seat.device].memory_bytes for seat in seats),
+        speeds=tuple(topology.device(seat.name).training_flops or _HOST_FLOPS for seat in seats),
+        memories=tuple(topology.device(seat.name).memory_bytes for seat in seats),
         hops=tuple(_channel(topology, a, b) for a, b in pairwise(names)),
     )
     try:

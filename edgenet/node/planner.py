@@ -18,7 +18,6 @@ from torch import Tensor
 
 from edgenet import channels
 from edgenet.data import Dataset, Eye
-from edgenet.devices import PROFILES
 from edgenet.devices.radio import RADIOS
 from edgenet.meters import energy
 from edgenet.models.layers import LayerList, LayerRow, table
@@ -94,7 +93,8 @@ class Planner:
         self.rows: tuple[LayerRow, ...] = table(self.model, self.dataset.shape)
         self._media: dict[str, Medium] = {}
         self._slow = {
-            seat.name: slowdown(costs.host_flops, PROFILES[seat.device]) for seat in plan.seats
+            seat.name: slowdown(costs.host_flops, plan.topology.device(seat.name))
+            for seat in plan.seats
         }
         self.samples = {seat.name: self._samples(seat) for seat in plan.seats}
 
@@ -199,14 +199,14 @@ class Planner:
         )
 
     def _fits(self, node: str, nbytes: int) -> bool | None:
-        most = PROFILES[self.plan.seat(node).device].memory_bytes
+        most = self.plan.topology.device(node).memory_bytes
         return None if most is None else nbytes <= most
 
     def _energy_j(self, round_s: float, sketch: Sketch) -> float | None:
         """The same model as a run's (edgenet.meters.energy)."""
         known = [
             energy.phases(
-                PROFILES[seat.device], self._activity(seat.name, round_s, sketch),
+                self.plan.topology.device(seat.name), self._activity(seat.name, round_s, sketch),
                 RADIOS.get(radio_of(self.plan.topology, seat.name) or ""),
             )
             for seat in self.plan.seats

@@ -7,11 +7,11 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from edgenet.devices import PROFILES
 from edgenet.errors import (
     DONE,
     INTERRUPTED,
@@ -38,6 +38,16 @@ from edgenet.node.warm import settle
 _TOO_SMALL = "{} ran out of memory; give it a smaller model or batch"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """What a node's device makes of it."""
+
+    factor: float = 1.0
+    """How many times slower than this host it is."""
+    memory: MemoryLimit | None = None
+    """Watches its memory; None = the kernel does, or nobody: a host is not its own emulation."""
+
+
 def run_node(assignment: Assignment) -> int:
     """Play one node's role to the end in this process; returns its exit code.
 
@@ -45,7 +55,9 @@ def run_node(assignment: Assignment) -> int:
     node's journal; what edgenet did not foresee also leaves its traceback on stderr.
     """
     settle()
-    name, plan = assignment.name, assignment.plan
+    name, plan, memory = assignment.name, assignment.plan, None
+    if assignment.limits == "accounting":
+        memory = MemoryLimit(name, plan.topology.device(name), shared_bytes=assignment.shared_bytes)
     journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
     try:
         with _signals_raise():
@@ -56,7 +68,8 @@ def run_node(assignment: Assignment) -> int:
                 probe(assignment, groups, shared)
                 if assignment.probe is None or not assignment.probe.only:
                     journal.event("joined")  # from here on links change; they are measured before
-                    play(plan, name, groups, shared, factor, assignment.run_dir, assignment.resume)
+                    body = Body(factor=factor, memory=memory if factor > 1 else None)
+                    play(plan, name, groups, shared, body, assignment.run_dir, assignment.resume)
             shared.meter.write(journal)  # what still waited to be sent when the role ended
             journal.event("end", status="done", code=DONE)
         return DONE
@@ -85,7 +98,7 @@ def start(
 ) -> float:
     """Open node `name`'s journal; returns its device's slow-down."""
     seat = plan.seat(name)
-    factor = 1.0 if host_flops is None else slowdown(host_flops, PROFILES[seat.device])
+    factor = 1.0 if host_flops is None else slowdown(host_flops, plan.topology.device(name))
     journal.event(
         "start",
         node=name,
@@ -105,34 +118,34 @@ def play(
     name: str,
     groups: Mapping[str, LinkGroup],
     shared: Shared,
-    factor: float,
+    body: Body,
     run_dir: Path | None,
     resume: int = 0,
 ) -> None:
     """Play node `name`'s role on links that stand, metered from start to end."""
     seat = plan.seat(name)
     bench = NodeBench(
-        plan=plan, seat=seat, groups=groups, shared=shared, factor=factor, run_dir=run_dir,
+        plan=plan, seat=seat, groups=groups, shared=shared, factor=body.factor, run_dir=run_dir,
         resume=resume,
     )  # fmt: skip
-    interval_s, memory = _interval_s(plan), MemoryLimit(name, PROFILES[seat.device])
+    kept = nullcontext() if body.memory is None else body.memory.kept(bench.plight)
 
     def beside() -> None:
         bench.traffic()
         bench.keeping.idle()
-        if factor > 1:  # the host's own memory is not an emulated device's
-            memory.check()
+        if body.memory is not None:
+            body.memory.check()
 
-    sensor = power.find() if factor == 1 else None  # it cannot feel an emulated device
+    sensor = power.find() if body.factor == 1 else None  # it cannot feel an emulated device
     with Sampler(
         shared.journal,
-        interval_s=interval_s,
+        interval_s=_interval_s(plan),
         more=bench.memory,
         beside=beside,
         power=None if sensor is None else power.HostMeter(sensor),
     ):
         try:
-            with memory.kept(bench.plight), allocating(_TOO_SMALL.format(name)):
+            with kept, allocating(_TOO_SMALL.format(name)):
                 plan.role(seat.role).play(bench)
         except BaseException:
             bench.keeping.close(done=False)

@@ -22,7 +22,7 @@ from edgenet.links.shared import Shared
 from edgenet.meters import Journal
 from edgenet.node.connect import make_groups
 from edgenet.node.plan import Plan
-from edgenet.node.run import play, start
+from edgenet.node.run import Body, play, start
 
 
 def run_in_threads(plan: Plan, run_dir: Path, resume: int = 0) -> None:
@@ -45,7 +45,7 @@ def run_in_threads(plan: Plan, run_dir: Path, resume: int = 0) -> None:
         torch.set_num_threads(1)  # OpenMP's number is each thread's own
         try:
             groups = make_groups(plan, plan.seat(name), links[name], own)
-            play(plan, name, groups, own, 1.0, run_dir, resume)
+            play(plan, name, groups, own, Body(), run_dir, resume)
             for link in links[name].values():
                 link.close()
             own.meter.write(own.journal)  # what still waited to be sent when the role ended

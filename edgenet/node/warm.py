@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from edgenet.devices import PROFILES
 from edgenet.models.calibrate import calibrate
 from edgenet.node.plan import Plan
 from edgenet.node.substance import dataset_of
@@ -21,7 +20,9 @@ def warm_up(plan: Plan) -> float | None:
     """
     torch.set_num_threads(1)
     dataset_of(plan.topology)
-    emulated = any(PROFILES[seat.device].training_flops is not None for seat in plan.seats)
+    emulated = any(
+        plan.topology.device(seat.name).training_flops is not None for seat in plan.seats
+    )
     flops = calibrate() if emulated else calibrate(budget_s=0.0)
     return flops if emulated else None
 

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgenet.devices import PROFILES
+from edgenet.devices import PROFILES, Device, as_device
 from edgenet.devices.radio import RADIOS
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
 from edgenet.meters import energy
@@ -46,7 +46,7 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     known = run.get("nodes")
     abouts = known if isinstance(known, Mapping) else {}
     nodes = {
-        name: _node(node, _status(node, tally, abouts), _energy(node, tally, abouts.get(name)))
+        name: _node(node, _status(node, tally, abouts), _energy(node, tally, run))
         for name, node in tally.nodes.items()
     }
     intensity = float(run.get("carbon_kg_per_kwh", energy.CARBON_KG_PER_KWH))
@@ -110,10 +110,19 @@ def _node(node: NodeTally, status: str, joules: dict[str, Any] | None) -> dict[s
     }
 
 
-def _energy(node: NodeTally, tally: Tally, about: Any) -> dict[str, Any] | None:
+def _device(name: str, run: Mapping[str, Any]) -> Device | None:
+    """A profile by its name: one that comes along, or one of the run's own."""
+    own = run.get("devices")
+    if isinstance(own, Mapping) and name in own:
+        return as_device(own[name])
+    return PROFILES.get(name)
+
+
+def _energy(node: NodeTally, tally: Tally, run: Mapping[str, Any]) -> dict[str, Any] | None:
     """A node's joules by phase, and where they come from; None where nobody knows. Evaluation is
     the testbed's, so its CPU time is not the device's."""
-    device = PROFILES.get(node.device)
+    device, abouts = _device(node.device, run), run.get("nodes")
+    about = abouts.get(node.name) if isinstance(abouts, Mapping) else None
     measured = node.sensor != "" and node.slowdown == 1
     if node.cpu_s is None or node.start_s is None or device is None:
         return None

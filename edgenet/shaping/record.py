@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgenet.shaping import calls
+from edgenet.shaping import calls, cgroups
 
 FOLDER = Path("/run/edgenet/networks")
 """Where the records of this host lie."""
@@ -47,6 +47,10 @@ class Record:
     def namespaces(self, names: Iterable[str]) -> None:
         """These are about to be made."""
         self._write(namespaces=list(names))
+
+    def groups(self, folders: Iterable[str]) -> None:
+        """These folders of control groups are about to be made."""
+        self._write(groups=list(folders))
 
     def process(self, pid: int) -> None:
         """This one was started. (It ends with its parent by itself; the record is for the case
@@ -106,6 +110,9 @@ def _remove(lines: list[dict[str, Any]]) -> Iterator[str]:
         for name in line.get("namespaces", ()):
             if calls.remove(name):
                 yield f"namespace {name}"
+        for folder in line.get("groups", ()):
+            if cgroups.remove(Path(folder)):
+                yield f"control group {folder}"
 
 
 def _identity(pid: int) -> dict[str, Any]:

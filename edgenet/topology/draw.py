@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from edgenet.devices import PROFILES
+from edgenet.devices import Device
 from edgenet.topology.nodes import shorten
 from edgenet.topology.spec import Channel, LinkSpec, Node, Topology
 from edgenet.units import format_flops, format_fraction, format_memory, format_rate, format_time
@@ -55,7 +55,7 @@ def draw(topology: Topology, channel: ChannelOf) -> str:
 
 def node_rows(topology: Topology) -> list[tuple[str, ...]]:
     """One row per node, in the order of NODE_COLUMNS."""
-    return [_node_row(node) for node in topology.nodes]
+    return [_node_row(node, topology.device(node.name)) for node in topology.nodes]
 
 
 def link_rows(topology: Topology, channel: ChannelOf) -> list[tuple[str, ...]]:
@@ -178,8 +178,7 @@ def _cells(channel: Channel) -> tuple[str, str, str, str]:
     )
 
 
-def _node_row(node: Node) -> tuple[str, ...]:
-    device = PROFILES[node.device]
+def _node_row(node: Node, device: Device) -> tuple[str, ...]:
     return (
         node.name,
         node.device,

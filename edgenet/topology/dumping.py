@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from edgenet.devices import Device
 from edgenet.topology.document import scalar
 from edgenet.topology.links import CHANNEL, LTE
 from edgenet.topology.spec import LinkSpec, Node, Partition, Probe, TimedEvent, Topology, Train
@@ -36,6 +38,7 @@ def dump(topology: Topology) -> str:
     """YAML text with `loads(dump(t)) == t`; positions are written out, units are exact."""
     document: dict[str, Any] = {
         "name": topology.name,
+        "devices": {name: _device(each) for name, each in topology.devices.items()},
         "nodes": dict(_groups(topology.nodes)),
         "links": {link.name: _link(link) for link in topology.links},
         "train": _train(topology.train),
@@ -44,6 +47,7 @@ def dump(topology: Topology) -> str:
         "probe": _probe(topology.probe),
         "place": {role: list(names) for role, names in topology.place.items()},
         "shaping": topology.shaping,
+        "limits": topology.limits,
         "seed": topology.seed,
         "carbon": topology.carbon_kg_per_kwh,
     }
@@ -58,6 +62,12 @@ def dump(topology: Topology) -> str:
         else:
             lines.append(f"{key}: {_flow(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _device(device: Device) -> dict[str, Any]:
+    """A profile's fields but its name, and those that are not known."""
+    fields = {**asdict(device), "derived": list(device.derived)}
+    return {key: value for key, value in fields.items() if key != "name" and value is not None}
 
 
 def _groups(nodes: Sequence[Node]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgenet.devices import PROFILES
 from edgenet.errors import TopologyError
 from edgenet.meters.energy import CARBON_KG_PER_KWH
 from edgenet.topology import overrides as setting
+from edgenet.topology.devices import read_devices
 from edgenet.topology.document import MAX_BYTES, Entry, parse
 from edgenet.topology.dumping import dump
 from edgenet.topology.events import read_events
@@ -21,6 +23,9 @@ __all__ = ["SHAPING", "dump", "load", "loads"]
 
 SHAPING = ("auto", "netem", "relay", "paced", "none")
 """Shaping back ends that a file may ask for."""
+
+LIMITS = ("auto", "cgroup", "accounting", "none")
+"""What may hold nodes to their devices' memory and cores."""
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Topology:
@@ -70,11 +75,13 @@ def _read(text: str, file: str, name: str, overrides: Sequence[str]) -> Topology
 
 def _topology(section: Section, name: str, file: str) -> Topology:
     seed = section.whole("seed", 0, 0, 2**32 - 1)
-    nodes = read_nodes(section.entries["nodes"], seed)
+    folder = Path(file).parent
+    devices = read_devices(section.section("devices", "the devices section"), folder)
+    nodes = read_nodes(section.entries["nodes"], seed, {**PROFILES, **devices})
     names = Names(nodes)
     entries = list(_entries(section.entry, ""))
     links, faults, events = section.get("links"), section.get("faults"), section.get("events")
-    probe, folder = section.get("probe"), Path(file).parent
+    probe = section.get("probe")
     read = () if links is None else read_links(links, names, folder)
     return Topology(
         name=name,
@@ -85,7 +92,9 @@ def _topology(section: Section, name: str, file: str) -> Topology:
         events=() if events is None else read_events(events, nodes, read),
         probe=Probe() if probe is None else read_probe(probe),
         place=_place(section, names),
+        devices=devices,
         shaping=section.text("shaping", "auto", SHAPING),
+        limits=section.text("limits", "auto", LIMITS),
         seed=seed,
         carbon_kg_per_kwh=section.number("carbon", CARBON_KG_PER_KWH, 0.0, 10.0),
         file=file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from edgenet.devices import PROFILES
 from edgenet.topology.document import Entry
@@ -82,15 +82,17 @@ def _follows(first: str, second: str) -> bool:
     return digits > 0 and second == f"{stem}{int(number) + 1}"
 
 
-def read_nodes(entry: Entry, seed: int) -> tuple[Node, ...]:
-    """The nodes of the section in file order."""
+def read_nodes(entry: Entry, seed: int, devices: Collection[str] = PROFILES) -> tuple[Node, ...]:
+    """The nodes of the section in file order; `devices` are the names that they may be."""
     section = Section(entry, "the nodes section")
     if not section.entries:
         raise section.fail("is empty; name at least one node")
     nodes: list[Node] = []
     owners = {group: group for group in section}
     for group in section:
-        for node in _group(Section(section.entries[group], f"node '{group}'"), group, seed):
+        for node in _group(
+            Section(section.entries[group], f"node '{group}'"), group, seed, devices
+        ):
             owner = owners.setdefault(node.name, group)
             if owner != group:
                 raise section.fail(
@@ -104,7 +106,7 @@ def read_nodes(entry: Entry, seed: int) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _group(section: Section, group: str, seed: int) -> list[Node]:
+def _group(section: Section, group: str, seed: int, known: Collection[str]) -> list[Node]:
     if not NAME.fullmatch(group):
         raise section.fail(
             "has a bad name; a name is a letter and then up to 39 letters, digits, '-' or '_'"
@@ -112,7 +114,7 @@ def _group(section: Section, group: str, seed: int) -> list[Node]:
     section.only("device", "count", "at", "place")
     many = section.get("count") is not None
     count = section.whole("count", 1, 1, MAX_NODES)
-    devices = _devices(section, many)
+    devices = _devices(section, many, known)
     places = _positions(section, group, count, seed)
     return [
         Node(
@@ -125,13 +127,13 @@ def _group(section: Section, group: str, seed: int) -> list[Node]:
     ]
 
 
-def _devices(section: Section, many: bool) -> list[str]:
+def _devices(section: Section, many: bool, known: Collection[str]) -> list[str]:
     names = section.names("device") or ["host"]
     if len(names) > 1 and not many:
         raise section.fail("lists several devices but has no count", "device")
     for name in names:
-        if name not in PROFILES:
-            hint = choose(name, "devices", PROFILES)
+        if name not in known:
+            hint = choose(name, "devices", known)
             raise section.fail(f"has unknown device '{name}'; {hint}", "device")
     return names
 

@@ -12,8 +12,8 @@ from edgenet.errors import TopologyError
 from edgenet.topology.document import Entry, parse_override
 from edgenet.topology.section import choose, show
 
-SECTIONS = ("name", "nodes", "links", "train", "faults", "probe", "events", "place", "shaping",
-            "seed", "carbon")  # fmt: skip
+SECTIONS = ("name", "devices", "nodes", "links", "train", "faults", "probe", "events", "place",
+            "shaping", "limits", "seed", "carbon")  # fmt: skip
 """Keys of a topology file."""
 
 _SHORTHANDS = {"train.data": "name", "train.optimizer": "name", "train.partition": "kind"}

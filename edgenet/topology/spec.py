@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgenet.devices import PROFILES, Device
 from edgenet.meters.energy import CARBON_KG_PER_KWH
 
 
@@ -210,7 +211,12 @@ class Topology:
     """Role -> node names, where the default placement is not wanted."""
     events: tuple[TimedEvent, ...] = ()
     """What changes during the run, in file order."""
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    """Profiles of its own (`devices:` in the file), by the names that nodes use."""
     shaping: str = "auto"
+    limits: str = "auto"
+    """What holds nodes to their devices' memory and cores: 'auto', 'cgroup', 'accounting' (memory
+    only), 'none'."""
     seed: int = 0
     carbon_kg_per_kwh: float = CARBON_KG_PER_KWH
     """Carbon intensity of the electricity that the nodes use (`carbon:` in the file)."""
@@ -232,6 +238,14 @@ class Topology:
                 return f"{self.file}:{self.lines[path]}"
             path = path.rpartition(".")[0]
         return self.file
+
+    def device(self, node: str) -> Device:
+        """The profile of the device that the node called `node` is; KeyError if there is none."""
+        return self.profile(self.node(node).device)
+
+    def profile(self, device: str) -> Device:
+        """The profile called `device`; KeyError if there is none."""
+        return self.devices[device] if device in self.devices else PROFILES[device]
 
     def node(self, name: str) -> Node:
         """The node called `name`; KeyError if there is none."""

@@ -1,0 +1,158 @@
+"""Devices' memory and cores: kept by the kernel where it can, and told when a node outgrew them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from facilities import needs
+from small_runs import topology
+
+from edgenet.cli.main import main
+from edgenet.errors import InputError
+from edgenet.launchers import limits
+from edgenet.launchers.limits import Limiting
+from edgenet.shaping import cgroups
+from edgenet.shaping.cgroups import Allowance, Group, Trees, planned
+from edgenet.shaping.record import clean
+from edgenet.topology.load import dump, loads
+
+MIB = 2**20
+SMALL = Allowance(memory_bytes=100 * MIB, cores=4)
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups.os, "geteuid", lambda: 0)
+
+
+def written(group: Group) -> dict[str, str]:
+    return {path.name: path.read_text() for f in group.folders for path in f.iterdir()}
+
+
+def test_version_2_is_one_tree(tmp_path: Path, as_root: None) -> None:
+    root, mounts, own = tmp_path / "cgroup", tmp_path / "mounts", tmp_path / "own"
+    root.mkdir()
+    (root / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (root / "cgroup.subtree_control").write_text("memory pids\n")
+    mounts.write_text(f"cgroup2 {root} cgroup2 rw 0 0\n")
+    own.write_text("0::/user.slice\n")
+    trees = cgroups.find(mounts, own)
+    assert trees == Trees(version=2, memory=root, cpu=root)
+    assert (root / "cgroup.subtree_control").read_text() == "+cpu"
+    group = planned(trees, "edgenet-x-a", SMALL)
+    group.make()
+    assert written(group) == {
+        "memory.max": str(100 * MIB),
+        "memory.swap.max": "0",
+        "cpu.max": "400000 100000",
+    }
+    (root / "edgenet-x-a" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    assert group.kills() == 2
+    assert cgroups.group(json.loads(json.dumps(group.fields()))) == group
+
+
+def test_version_1_is_a_tree_for_each_controller(tmp_path: Path, as_root: None) -> None:
+    memory, cpu = tmp_path / "memory", tmp_path / "cpu,cpuacct"
+    (memory / "mine").mkdir(parents=True)
+    cpu.mkdir()
+    mounts, own = tmp_path / "mounts", tmp_path / "own"
+    mounts.write_text(
+        f"cgroup {cpu} cgroup rw,cpu,cpuacct 0 0\ncgroup {memory} cgroup rw,memory 0 0\n"
+    )
+    own.write_text("4:memory:/mine\n1:cpu,cpuacct:/elsewhere\n0::/\n")
+    trees = cgroups.find(mounts, own)
+    assert trees == Trees(version=1, memory=memory / "mine", cpu=cpu)
+    group = planned(trees, "edgenet-x-a", SMALL)
+    group.make()
+    told = written(group)
+    assert told["memory.limit_in_bytes"] == told["memory.memsw.limit_in_bytes"] == str(100 * MIB)
+    assert told["cpu.cfs_quota_us"] == str(4 * int(told["cpu.cfs_period_us"]))
+    (memory / "mine" / "edgenet-x-a" / "memory.oom_control").write_text(
+        "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
+    )
+    assert group.kills() == 1
+
+
+def test_without_them_nodes_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups.os, "geteuid", lambda: 1000)
+    spec = topology("fedavg", 2)
+    assert limits.choose(spec) == Limiting(used="accounting", why="control groups need root")
+    asked = loads(dump(spec), "t.yaml", ["limits=cgroup"])
+    with pytest.raises(InputError, match="limits is cgroup, but control groups need root; use"):
+        limits.choose(asked)
+    assert limits.choose(loads(dump(spec), "t.yaml", ["limits=none"])).used == "none"
+
+
+@needs("root", "control groups")
+def test_the_kernel_ends_who_takes_more_and_nothing_is_left(tmp_path: Path) -> None:
+    trees = cgroups.find()
+    assert isinstance(trees, Trees)
+    group = planned(trees, f"edgenet-test-{os.getpid()}", SMALL)
+    group.make()
+    try:
+        greedy = (
+            "import json, sys; from edgenet.shaping.cgroups import group;"
+            "group(json.loads(sys.argv[1])).join(); print(len(bytearray(int(sys.argv[2]))))"
+        )
+        command = [sys.executable, "-c", greedy, json.dumps(group.fields())]
+        modest = subprocess.run([*command, str(40 * MIB)], capture_output=True, text=True)
+        assert modest.stdout.strip() == str(40 * MIB), modest.stderr
+        assert group.kills() == 0
+        ended = subprocess.run([*command, str(200 * MIB)], capture_output=True)
+        assert ended.returncode == -signal.SIGKILL
+        assert group.kills() == 1
+        peak = group.peak_bytes()
+        assert peak is None or 40 * MIB < peak <= 100 * MIB + MIB
+    finally:
+        assert group.remove()
+    assert not any(folder.exists() for folder in group.folders)
+    assert not group.remove()
+
+
+@needs("root", "control groups")
+def test_clean_removes_a_killed_launchers_groups(tmp_path: Path) -> None:
+    trees = cgroups.find()
+    assert isinstance(trees, Trees)
+    group = planned(trees, f"edgenet-left-{os.getpid()}", SMALL)
+    group.make()
+    owner = {"pid": 1, "started": None, "boot": "another"}
+    lines = [{"owner": owner}, {"groups": [str(folder) for folder in group.folders]}]
+    (tmp_path / "left.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (cleaned,) = clean(tmp_path)
+    assert cleaned.removed == tuple(f"control group {folder}" for folder in group.folders)
+    assert not any(folder.exists() for folder in group.folders)
+
+
+@needs("root", "control groups")
+def test_a_node_that_outgrows_its_device_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text("""\
+name: outgrown
+devices: {board: {memory_bytes: 536870912, cores: 1}}
+nodes: {alone: {device: board}}
+limits: cgroup
+train: {scheme: centralized, model: vgg16, optimizer: adam, rounds: 1,
+        data: {name: digits, train: 64, test: 16}}
+""")
+    assert main(["run", str(path), "--out", str(tmp_path / "runs"), "--format", "json"]) == 3
+    said = capsys.readouterr().err
+    assert "alone wanted more than the 512 MiB of its device 'board', and the kernel ended" in said
+    assert "give it a smaller model" in said
+    (run,) = (tmp_path / "runs").iterdir()
+    kept = json.loads((run / "run.json").read_text())["limits"]
+    assert kept["used"] == "cgroup"
+    assert kept["nodes"]["alone"]["kills"] == 1
+    assert kept["nodes"]["alone"]["memory_bytes"] < 512 * MIB
+    last = (run / "nodes/alone/events.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["status"] == "failed"
+    trees = cgroups.find()
+    assert isinstance(trees, Trees)
+    assert not list(trees.memory.glob("edgenet-*-alone"))
