@@ -1,190 +1,99 @@
-"""Memory and speed of pipelines that keep weight versions: the mcPipe paper's claims, measured.
+"""The mcPipe paper, measured: Theorem 1, memory and speed of weight versions, figures 2 to 4.
 
 Theorem 1, element by element, on the network it is stated for; then VGG16 for 32x32 images over
 three workers, cut conv | 512-4096-4096 | classes + loss, and over two, where the large layers
 compute the loss and no window fills. Each figure stands beside the number of versions that were
-live. All schemes run one after the other on the same network; ratios are within this run.
+live. All schemes run one after the other on the same network; ratios are within this run. Then
+accuracy over minutes (mcpipe_cells.py), with the paper's statements and a verdict for each.
 
-`--quick`: 10 mini-batches a scheme. `--full`: 40, three repetitions, and windows 1 to 6.
+Everything goes to results/mcpipe/<size>/: README.md, CSV, PNG. Cells of the figures lie there as
+files, and what is there is not run again.
+
+`--quick`: a narrow VGG16, under 12 minutes on two quiet cores. `--full`: mini-batches and
+repetitions for the memory tables, and figures with the paper's width and 10 seeds: days.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import csv
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
 
-import torch
-from common import Figures, Finished, arguments, run_edgenet, say
-from torch import nn
+from common import Figures, arguments, say
+from mcpipe_cells import Cells, Setting, Size, time_all, train_all
+from mcpipe_memory import CUTS, cut, memory_over_windows, theorem_1, windows
+from mcpipe_report import markdown, write
 
-from edgenet.meters import Journal
-from edgenet.models.motion import Motion
-from edgenet.models.strategies import plan_strategies
-from edgenet.models.versioned import VersionedStage
-from edgenet.schemes.timetable import BACKWARD, FORWARD, sliding
+from edgenet.data.catalogue import DATASETS, VARIABLE
 
-SCHEMES = ("pipedream", "mcpipe", "mcpipe-adaptive")
-OTHERS = ("model-parallel", "gpipe", "1f1b", "pipedream-2bw", "greedy")
-BATCH, WINDOW = 8, 4
-CUTS = {
-    3: "split: [C13, F2]\n  windows: [4, 4, 1]",
-    2: "split: [C13]\n  windows: [4, 1]",
-}
-"""conv | 512-4096-4096 | classes + loss, and conv | 512-4096-4096-classes + loss."""
-LINK = "rate: 54 Mbit, delay: 100 ms"
-"""WiFi's rate and a far server's delay: an error is on its way while mini-batches follow."""
+RESULTS = Path(__file__).parent / "results" / "mcpipe"
+
+
+def size_of(*, full: bool) -> Size:
+    """How much of the figures is made; of the digits, where MNIST and CIFAR-10 are not."""
+    root = os.environ.get(VARIABLE, "")
+    there = [
+        name for name in ("mnist", "cifar-10") if root and not DATASETS[name].missing(Path(root))
+    ]
+    easy, hard = there if len(there) == 2 else ("digits", "digits")
+    suffix = "" if len(there) == 2 else "-digits"
+    settings = (
+        Setting(number=2, workers=2, data=easy),
+        Setting(number=3, workers=3, data=easy),
+        Setting(number=4, workers=3, data=hard),
+    )
+    quick = Size(
+        name=f"quick{suffix}",
+        settings=settings,
+        model="vgg16-bn-w16",
+        device="pi4",
+        samples=640,
+        test=500,
+        epochs=4,
+        seeds=(1, 2, 3),
+        batch=16,
+        lr=0.03,
+        timed=8,
+    )
+    if not full:
+        return quick
+    return replace(
+        quick, name=f"full{suffix}", model="vgg16-bn", samples=1400 if suffix else 50_000,
+        epochs=10, seeds=tuple(range(1, 11)), timed=40,
+    )  # fmt: skip
 
 
 def main() -> None:
-    """Print everything that was asked for."""
+    """Print everything that was asked for, and write it down."""
     options = arguments(__doc__)
+    start = time.monotonic()
+    size = size_of(full=options.full)
+    folder = RESULTS / size.name
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = Cells(folder / "cells", size)
+    train_all(size, cells)
+    time_all(size, cells)
     batches, repetitions = (40, 3) if options.full else (10, 1)
     figures: Figures = theorem_1(width=64)
     for workers in CUTS:
         figures |= cut(workers, batches, repetitions)
+    figures |= memory_over_windows()
     if options.full:
         figures |= windows(batches=10)
+    figures |= write(folder, size, cells, tables(folder, figures))
+    figures |= {"wall_s": time.monotonic() - start, "report": str(folder / "README.md")}
     say(figures, options.format)
 
 
-def theorem_1(width: int) -> Figures:
-    """Elements of versions and pairs at one stage of a square layer, one vector a mini-batch; the
-    bound is Omega/N + 2 (m - 1) sqrt(Omega/N), and m Omega/N for PipeDream."""
-    figures: Figures = {}
-    for window in range(1, 9):
-        bound = width**2 + 2 * (window - 1) * width
-        figures[f"theorem 1, m = {window}: bound"] = bound
-        for scheme, strategy in (("mcpipe", "recomputed"), ("pipedream", "stored")):
-            figures[f"theorem 1, m = {window}: {scheme}"] = elements(width, window, strategy)
-    return figures
-
-
-def elements(width: int, window: int, strategy: str) -> int:
-    """The most that a stage held, between any two actions of a full window."""
-    layers = nn.Sequential(nn.Linear(width, width, bias=False))
-    motion, x = Motion(0.01), torch.zeros(1, width)
-    choices = plan_strategies(layers, x, window, motion, strategy)
-    stage = VersionedStage(layers, motion, choices, journal=Journal())
-    most = 0
-    for action in sliding(window, 4 * window):
-        if action.verb == FORWARD:
-            stage.forward(torch.randn(1, width))
-        elif action.verb == BACKWARD:
-            stage.backward(torch.randn(1, width))
-        else:
-            stage.step()
-            held = stage.memory()
-            most = max(most, (held.versions + held.stash) // 4)
-    return most
-
-
-def topology(workers: int, scheme: str, batches: int, extra: str) -> str:
-    """Workers in a row, at the host's own speed."""
-    hops = "\n".join(
-        f"  hop{n}: {{{LINK}, between: [worker{n}, worker{n + 1}]}}" for n in range(workers - 1)
-    )
-    return f"""\
-name: mcpipe
-nodes:
-  worker: {{device: host, count: {workers}}}
-links:
-{hops}
-faults: {{silence: 60 s}}
-shaping: paced
-seed: 7
-train:
-  scheme: {scheme}
-  model: vgg16
-  data: {{name: digits, train: {BATCH * batches}, test: 16}}
-  {extra}
-  window: {WINDOW}
-  rounds: 1
-  batch: {BATCH}
-  lr: 0.01
-"""
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What a node's stage held at most, in bytes but for `live`."""
-
-    weights: int
-    """Versions, scratch and stash, at one moment."""
-    total: int
-    """All that is counted, at one moment."""
-    live: int
-    """Versions."""
-
-
-def peak(events: Sequence[dict[str, Any]]) -> Peak:
-    """From the `memory` events of one node."""
-    seen = [event for event in events if event["e"] == "memory"]
-    return Peak(
-        max((e["versions"] + e["scratch"] + e["stash"] for e in seen), default=0),
-        max(
-            (e["versions"] + e["scratch"] + e["stash"] + e["saved"] + e["optimiser"] for e in seen),
-            default=0,
-        ),
-        max((e["live"] for e in seen), default=1),
-    )
-
-
-def rate(run: Finished) -> float:
-    """Samples per second from the first worker's first forward to its last update."""
-    spans = [e for e in run.events["worker0"] if e["e"] == "span" and e["k"] == "compute"]
-    samples = BATCH * sum(span["n"] == "step" for span in spans)
-    took_s: float = max(s["t"] + s["d"] for s in spans) - min(s["t"] for s in spans)
-    return float(samples / took_s)
-
-
-def cut(workers: int, batches: int, repetitions: int) -> Figures:
-    """Memory of the stage with the large layers, and speed, under each exact scheme."""
-    figures: Figures = {}
-    peaks: dict[str, Peak] = {}
-    speeds: dict[str, float] = {}
-    for scheme in SCHEMES:
-        text = topology(workers, scheme, batches, CUTS[workers])
-        runs = [run_edgenet(text) for _ in range(repetitions)]
-        peaks[scheme] = peak(runs[0].events["worker1"])
-        speeds[scheme] = statistics.median(map(rate, runs))
-        name = f"{workers} workers, {scheme}"
-        figures |= {
-            f"{name}: live versions": peaks[scheme].live,
-            f"{name}: versions + stash (MB)": peaks[scheme].weights / 1e6,
-            f"{name}: all counted (MB)": peaks[scheme].total / 1e6,
-            f"{name}: peak resident (MB)": _resident(runs[0]) / 1e6,
-            f"{name}: samples/s": speeds[scheme],
-        }
-    for scheme in SCHEMES[1:]:
-        name = f"{workers} workers, {scheme} / pipedream"
-        figures[f"{name}: versions + stash"] = peaks[scheme].weights / peaks["pipedream"].weights
-        figures[f"{name}: samples/s"] = speeds[scheme] / speeds["pipedream"]
-    return figures
-
-
-def _resident(run: Finished) -> float:
-    return float(run.summary["nodes"]["worker1"]["peak_rss_bytes"])
-
-
-def windows(batches: int) -> Figures:
-    """Versions + stash of the large stage over the window; and of the other schemes at 4."""
-    figures: Figures = {}
-    for window in range(1, 7):
-        for scheme in SCHEMES:
-            split = f"split: [C13, F2]\n  windows: [{window}, {window}, 1]"
-            text = topology(3, scheme, batches, split)
-            run = run_edgenet(text.replace(f"window: {WINDOW}\n", f"window: {window}\n"))
-            most = peak(run.events["worker1"])
-            figures[f"window {window}, {scheme}: versions + stash (MB)"] = most.weights / 1e6
-            figures[f"window {window}, {scheme}: samples/s"] = rate(run)
-    for scheme in OTHERS:
-        run = run_edgenet(topology(3, scheme, batches, "split: [C13, F2]"))
-        figures[f"window {WINDOW}, {scheme}: samples/s"] = rate(run)
-        most_rss = _resident(run) / 1e6
-        figures[f"window {WINDOW}, {scheme}: peak resident (MB)"] = most_rss
-    return figures
+def tables(folder: Path, figures: Figures) -> str:
+    """Theorem 1 and the memory tables, as Markdown and as memory.csv."""
+    rows = [(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for key, value in figures.items()]  # fmt: skip
+    with (folder / "memory.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows((("figure", "value"), *rows))
+    return "## Theorem 1, memory, speed at full width\n\n" + markdown(("figure", "value"), rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+"""The mcPipe paper's figures 2 to 4 and its statements, beside what was measured."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from common import decided
+from mcpipe_cells import LINKS, Cells, Curve, Setting, Size, curves, throughput, training
+from sglr_points import spread
+
+from edgenet.results.figures import picture
+
+Drawn = Mapping[tuple[int, str], Mapping[str, Curve]]
+"""(number of the figure, link) -> scheme -> its curve."""
+_CLOSE = 0.01
+"""Accuracies that differ by no more are almost exactly the same."""
+
+
+def write(folder: Path, size: Size, cells: Cells, tables: str) -> dict[str, str]:
+    """README.md, and CSV and PNG of every figure; returns the verdicts."""
+    drawn = {
+        (setting.number, link): curves(size, cells, setting, link)
+        for setting in size.settings
+        for link in LINKS
+    }
+    for setting in size.settings:
+        draw(folder / f"fig{setting.number}.png", setting, drawn)
+    write_csv(folder / "accuracy.csv", size, drawn)
+    told = verdicts(size, cells, drawn)
+    words = [_front(size), *(f"- {claim}: {said}" for claim, said in told.items()), ""]
+    words += [_speeds(folder, size, cells), "", *map(_shown, size.settings), tables]
+    (folder / "README.md").write_text("\n".join(words), encoding="utf-8")
+    return told
+
+
+def draw(path: Path, setting: Setting, drawn: Drawn) -> None:
+    """Mean accuracy over minutes, a panel for each kind of link."""
+    with picture(path, columns=len(LINKS), size=(5.4, 3.8)) as axes:
+        for place, link in zip(axes[0], LINKS, strict=True):
+            for scheme, curve in drawn[setting.number, link].items():
+                minutes = [n * curve.epoch_s / 60 for n in range(len(curve.mean) + 1)]
+                place.plot(minutes, [0.1, *curve.mean], label=scheme)
+            place.set(xlabel="time (minutes)", ylabel="accuracy", xscale="symlog",
+                      title=f"{link}, {setting.workers} workers, {setting.data}")  # fmt: skip
+        axes[0][-1].legend(fontsize=7)
+
+
+def write_csv(path: Path, size: Size, drawn: Drawn) -> None:
+    """A line for each point of a curve."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("figure", "link", "scheme", "seed", "epoch", "minutes", "accuracy"))
+        for (number, link), schemes in drawn.items():
+            for scheme, curve in schemes.items():
+                for seed, run in zip(size.seeds, curve.accuracies, strict=True):
+                    for epoch, accuracy in enumerate(run, start=1):
+                        minutes = round(epoch * curve.epoch_s / 60, 4)
+                        rows.writerow((number, link, scheme, seed, epoch, minutes, accuracy))
+
+
+def verdicts(size: Size, cells: Cells, drawn: Drawn) -> dict[str, str]:
+    """The paper's statements of section V -> verdict and figures."""
+    told = {}
+    for (number, link), of in drawn.items():
+        where = f"Fig. {number}, {link}"
+        piped, greedy = of["pipedream"], of["greedy"]
+        told[f"{where}: mcPipe performs as PipeDream at all times"] = _alike(of)
+        told[f"{where}: greedy is ahead at first"] = _ahead(greedy, piped, piped.epoch_s)
+        told[f"{where}: greedy ends lower"] = _ahead(piped, greedy, piped.end_s)
+        for scheme in ("local", "data-parallel"):
+            claim = f"{where}: PipeDream outperforms {scheme}"
+            told[claim] = _ahead(piped, of[scheme], piped.end_s)
+        slowest = max(of, key=lambda scheme: of[scheme].epoch_s)
+        ratio = of["data-parallel"].epoch_s / piped.epoch_s
+        told[f"{where}: data-parallel takes longest"] = (
+            f"{_said(slowest == 'data-parallel')}: {ratio:.1f} x PipeDream's time for an epoch; "
+            f"the slowest is {slowest}"
+        )
+    told |= _more_workers(size, cells)
+    if {3, 4} <= {setting.number for setting in size.settings}:
+        easy, hard = (drawn[n, "Ethernet"]["pipedream"].mean[-1] for n in (3, 4))
+        told["CIFAR-10 takes longer than MNIST to an accuracy"] = (
+            f"{_said(easy > hard)}: after as many epochs {hard:.3f} and {easy:.3f}"
+        )
+    return told
+
+
+def _said(holds: bool) -> str:
+    return "confirmed" if holds else "refuted"
+
+
+def _alike(of: Mapping[str, Curve]) -> str:
+    """mcPipe against PipeDream: accuracy of the first seed, which trained both, and time."""
+    said = []
+    good = True
+    for scheme in ("mcpipe", "mcpipe-adaptive"):
+        both = zip(of[scheme].accuracies[0], of["pipedream"].accuracies[0], strict=True)
+        apart = max(abs(a - b) for a, b in both)
+        slower = of[scheme].epoch_s / of["pipedream"].epoch_s
+        good = good and apart <= _CLOSE and slower <= 1.1
+        said.append(f"{scheme} within {100 * apart:.1f} points in {slower:.2f} x the time")
+    return f"{_said(good)}: {', '.join(said)}"
+
+
+def _ahead(better: Curve, other: Curve, seconds: float) -> str:
+    """Accuracy of one less the other's at a moment, seed by seed."""
+    gains = [100 * (better.at(seconds, n) - other.at(seconds, n))
+             for n in range(len(better.accuracies))]  # fmt: skip
+    mean, deviation, count = spread(gains)
+    return (
+        f"{decided(mean, deviation, count)}: {mean:+.1f} points after {seconds / 60:.2f} minutes "
+        f"(deviation {deviation:.1f} over {count} seeds)"
+    )
+
+
+def _more_workers(size: Size, cells: Cells) -> dict[str, str]:
+    """The third worker's gain: the paper's 60 % take 40 and 30 minutes."""
+    by_workers = {setting.workers: setting for setting in size.settings}
+    told = {}
+    for link in LINKS if {2, 3} <= set(by_workers) else ():
+        two, three = (throughput(cells, by_workers[n], ["mcpipe"], link)[0] for n in (2, 3))
+        told[f"{link}: mcPipe is faster with 3 workers than with 2 (paper: 1.33 x)"] = (
+            f"{_said(three > two)}: {three / two:.2f} x the samples per second"
+        )
+    return told
+
+
+def _speeds(folder: Path, size: Size, cells: Cells) -> str:
+    """Samples per second, also as throughput.csv."""
+    by_workers = {setting.workers: setting for setting in size.settings}
+    head = ("workers", "link", *size.schemes)
+    rows = [
+        (str(workers), link, *(f"{x:.1f}" for x in throughput(cells, setting, size.schemes, link)))
+        for workers, setting in by_workers.items()
+        for link in LINKS
+    ]
+    with (folder / "throughput.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows((head, *rows))
+    return "## Samples per second between two updates\n\n" + markdown(head, rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(setting: Setting) -> str:
+    return f"![Fig. {setting.number}](fig{setting.number}.png)\n"
+
+
+def _front(size: Size) -> str:
+    one = size.settings[0]
+    first = training(size, one, "pipedream", next(iter(LINKS)), size.seeds[0])[0]
+    links = ", ".join(f"{name}: {what}" for name, what in LINKS.items())
+    return f"""\
+# mcPipe, section V, {size.name}
+
+{size.model} (VGG16, narrower where its name says so, with normalisation: without it hardly
+anything is learned in so short a training), {size.samples} training images, {size.epochs} epochs,
+batch {size.batch}, SGD {size.lr:g}, {len(size.seeds)} seeds, {size.test} test images, window 4;
+workers are emulated boards of the kind {size.device}; {links}. The paper: full width, all images,
+laptops, Ethernet, 10 seeds.
+
+Accuracy comes from whole trainings on in-memory links (the same model as over sockets), time from
+real runs of {size.timed} mini-batches over paced links between emulated boards. The micro-batches
+of `gpipe`, `1f1b` and `pipedream-2bw` are normalised each by itself. A cell's name tells where
+stages start and their windows, as in `{first}`.
+
+## The paper's statements
+
+Accuracies are compared seed by seed, by Student's t-test at 95 % on one side.
+"""
