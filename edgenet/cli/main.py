@@ -20,6 +20,7 @@ from edgenet.cli import (
     data,
     deploy,
     devices,
+    doctor,
     leakage,
     new_scheme,
     plan,
@@ -38,7 +39,7 @@ EPILOG = """\
 exit codes:
   0    done
   2    bad input: a wrong option, file or topology; nothing was started
-  3    a node failed; the sentence on stderr names it
+  3    a node failed; the sentence on stderr names it (doctor: edgenet cannot run here)
   130  interrupted by Ctrl-C or SIGTERM
 
 EDGENET_DEBUG=1 shows the traceback of an error, too.
@@ -66,7 +67,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
         run, compare, check, plan, probe, compose, deploy, agent, data, bench, devices, runs, show,
-        watch, report, leakage, shape, trace, clean, new_scheme,
+        watch, report, leakage, shape, trace, clean, doctor, new_scheme,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2].replace("_", "-")
         sub = commands.add_parser(
