@@ -34,6 +34,7 @@ from edgenet.links.slabs import ALIGNMENT, Bytes, Slabs
 
 MAX_TEXT_BYTES = 4096
 MAX_DIMENSIONS = 64
+_MOST_STRIDE = 2**40
 DTYPES = (
     torch.bool,
     torch.uint8,
@@ -97,7 +98,10 @@ def encode(
         descriptor_bytes=len(descriptors),
         descriptor_crc=zlib.crc32(descriptors),
     )
-    if len(items) > frame.MAX_ITEMS or len(descriptors) > frame.MAX_DESCRIPTOR_BYTES:
+    if (
+        max(len(items), len(tensors)) > frame.MAX_ITEMS
+        or len(descriptors) > frame.MAX_DESCRIPTOR_BYTES
+    ):
         raise ValueError(f"a message of {len(items)} items is too long; send fewer, larger tensors")
     blob = slabs.take(end)
     _fill(blob, header.pack() + descriptors, zip(places, tensors, strict=True))
@@ -127,6 +131,11 @@ def decode(blob: Tensor, header: Header) -> tuple[Any, ...]:
         raise FrameError(f"sent item descriptors that cannot be read ({error})") from None
     reader.check_end(header)
     return items
+
+
+def _endless(shape: tuple[int, ...]) -> bool:
+    """Whether an empty tensor has sizes that torch cannot multiply into strides."""
+    return 0 in shape and math.prod(max(1, size) for size in shape) > _MOST_STRIDE
 
 
 def _aligned(position: int) -> int:
@@ -209,7 +218,7 @@ class _Reader:
     def __init__(self, raw: bytes, bytes_: Bytes, end: int) -> None:
         self._raw, self._at = raw, 0
         self._bytes, self._end = bytes_, end
-        self._payload = 0
+        self._payload = self._tensors = 0
 
     def item(self) -> Any:
         tag = self._take(1)[0]
@@ -217,7 +226,6 @@ class _Reader:
             return self._tensor()
         if tag == _LIST:
             (count,) = _U32.unpack(self._take(4))
-            # Every tensor has a descriptor of two bytes at least: no count can allocate much.
             return [self._tensor() for _ in range(count)]
         if tag == _INT:
             return self._count(8, _I64.unpack(self._take(8))[0])
@@ -254,7 +262,10 @@ class _Reader:
         if code >= len(DTYPES) or dimensions > MAX_DIMENSIONS:
             raise FrameError(f"sent a tensor of dtype {code} with {dimensions} dimensions")
         shape = struct.unpack(f"<{dimensions}q", self._take(8 * dimensions))
-        if any(not 0 <= size < 2**40 for size in shape):
+        self._tensors += 1
+        if self._tensors > frame.MAX_ITEMS:
+            raise FrameError(f"sent more than {frame.MAX_ITEMS} tensors in a message")
+        if any(not 0 <= size < 2**40 for size in shape) or _endless(shape):
             raise FrameError(f"sent a tensor of shape {shape}")
         dtype = DTYPES[code]
         nbytes = math.prod(shape) * dtype.itemsize

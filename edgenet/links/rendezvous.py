@@ -192,17 +192,20 @@ class Rendezvous:
 
     def _ask_once(self, body: bytes) -> bytes:
         with socket.create_connection(self._server, timeout=_PATIENCE_S) as sock:
-            deadline = time.monotonic() + 2 * _PATIENCE_S
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            sock.sendall(_MAGIC + nonce)
-            nonces = nonce + read_exactly(sock, NONCE_BYTES, deadline)
-            sock.sendall(body + _proof(self._key, b"request", nonces, body))
-            head = read_exactly(sock, _ANSWER.size, deadline)
-            verdict, nbytes = _ANSWER.unpack(head)
-            if nbytes > _VALUE_BYTES:
-                raise ConnectionError("it is no rendezvous of edgenet")
-            answer = head + read_exactly(sock, nbytes, deadline)
-            proof = read_exactly(sock, PROOF_BYTES, deadline)
+            return self._talk(sock, body)
+
+    def _talk(self, sock: socket.socket, body: bytes) -> bytes:
+        deadline = time.monotonic() + 2 * _PATIENCE_S
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sock.sendall(_MAGIC + nonce)
+        nonces = nonce + read_exactly(sock, NONCE_BYTES, deadline)
+        sock.sendall(body + _proof(self._key, b"request", nonces, body))
+        head = read_exactly(sock, _ANSWER.size, deadline)
+        verdict, nbytes = _ANSWER.unpack(head)
+        if nbytes > _VALUE_BYTES:
+            raise ConnectionError("it is no rendezvous of edgenet")
+        answer = head + read_exactly(sock, nbytes, deadline)
+        proof = read_exactly(sock, PROOF_BYTES, deadline)
         right = _proof(self._key, b"answer", nonces, body + answer)
         if verdict != _RIGHT or not hmac.compare_digest(proof, right):
             raise NodeError(

@@ -20,6 +20,9 @@ from edgenet.errors import TopologyError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
 MAX_ENTRIES = 50_000
+MAX_TEXT = 4096
+"""Characters of one value; the longest that makes sense is the path of a file."""
+_SHOWN = 100
 
 Value: TypeAlias = "bool | int | float | str | list[Entry] | dict[str, Entry] | None"
 
@@ -121,16 +124,24 @@ class _Builder:
 
     def _refuse_reuse(self, event: yaml.NodeEvent) -> None:
         if isinstance(event, yaml.AliasEvent):
-            raise self._refuse(event, f"uses an alias (*{event.anchor}); write the value out")
+            what = f"uses an alias (*{brief(event.anchor or '')}); write the value out"
+            raise self._refuse(event, what)
         if event.anchor is not None:
-            raise self._refuse(event, f"uses an anchor (&{event.anchor}); write the value out")
+            what = f"uses an anchor (&{brief(event.anchor)}); write the value out"
+            raise self._refuse(event, what)
         if (tag := getattr(event, "tag", None)) is not None:
-            raise self._refuse(event, f"uses a tag ({tag}); only plain values are allowed")
+            raise self._refuse(event, f"uses a tag ({brief(tag)}); only plain values are allowed")
         self._count += 1
         if self._count > MAX_ENTRIES:
             raise self._refuse(event, f"has more than {MAX_ENTRIES} values")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
+        if len(event.value) > MAX_TEXT:
+            what = f"has a value of {len(event.value)} characters; at most {MAX_TEXT} make sense"
+            raise self._refuse(event, what)
+        if not event.value.isprintable():
+            odd = next(each for each in event.value if not each.isprintable())
+            raise self._refuse(event, f"has the character {odd!a} in a value; values are one line")
         if self._open and isinstance(self._open[-1].value, dict) and self._keys[-1] is None:
             self._key(event)
         else:
@@ -141,7 +152,7 @@ class _Builder:
         assert isinstance(mapping, dict)
         if event.value in mapping:
             first = "" if self._origin else f" of line {mapping[event.value].line}"
-            raise self._refuse(event, f"repeats the key '{event.value}'{first}")
+            raise self._refuse(event, f"repeats the key '{brief(event.value)}'{first}")
         self._keys[-1] = (event.value, line)
 
     def _start(self, event: yaml.Event, value: Value) -> None:
@@ -184,6 +195,12 @@ class _Builder:
         hint = "; indent with spaces, not tabs" if "\\t" in str(what) else ""
         line = f":{mark.line + 1}" if mark is not None and not self._origin else ""
         return TopologyError(f"{self._file}{line}: not valid YAML: {what}{hint}")
+
+
+def brief(text: str) -> str:
+    """What stands in a message for a text that may be anything: one line, and not a long one."""
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:_SHOWN])
+    return line if len(text) <= _SHOWN else f"{line}..."
 
 
 def _line(event: yaml.Event) -> int:

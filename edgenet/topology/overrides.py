@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgenet.errors import TopologyError
-from edgenet.topology.document import Entry, parse_override
+from edgenet.topology.document import MAX_DEPTH, Entry, brief, parse_override
 from edgenet.topology.section import choose, show
 
 SECTIONS = ("name", "devices", "nodes", "links", "train", "faults", "probe", "events", "place",
@@ -38,9 +38,13 @@ def apply(root: Entry, overrides: Sequence[str]) -> None:
 
 
 def _apply_one(root: Entry, override: str) -> None:
-    where = f"--set {override}"
+    where = f"--set {brief(override)}"
+    if not override.isprintable():
+        raise TopologyError(f"{where}: has a character that no key and no value has")
     path, equals, text = override.partition("=")
-    keys = [key.strip() for key in path.split(".")]
+    keys = [key.strip() for key in path.split(".", MAX_DEPTH)]
+    if len(keys) > MAX_DEPTH:
+        raise TopologyError(f"{where}: is nested deeper than {MAX_DEPTH} levels")
     if not equals or not all(keys):
         raise TopologyError(
             f"{where}: is not of the form path.to.key=value, like train.scheme=fedavg"
