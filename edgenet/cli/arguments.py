@@ -5,12 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgenet.errors import InputError
 from edgenet.launchers.shaping import CHOICES
 
 
-def add_topology(parser: argparse.ArgumentParser) -> None:
-    """The topology file, and the options that change it."""
-    parser.add_argument("topology", metavar="T", type=Path, help="topology file (YAML)")
+def add_topology(parser: argparse.ArgumentParser, *, resumable: bool = False) -> None:
+    """The topology file, and the options that change it; `--resume`, which can take its place."""
+    if resumable:
+        what = "topology file (YAML); with --resume it may be left out"
+        parser.add_argument("topology", metavar="T", type=Path, nargs="?", help=what)
+        parser.add_argument(
+            "--resume",
+            metavar="RUN",
+            type=Path,
+            help="go on with the run in this folder after the newest round of which every node has "
+            "a sound checkpoint",
+        )
+    else:
+        parser.add_argument("topology", metavar="T", type=Path, help="topology file (YAML)")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -26,6 +38,19 @@ def add_topology(parser: argparse.ArgumentParser) -> None:
         help="what slows the links down to their topology; the same as --set shaping=... "
         "(default: as the file says, else auto)",
     )
+
+
+def topology_of(options: argparse.Namespace) -> Path:
+    """T, or that of the run that is resumed.
+
+    Raises:
+        InputError: neither was given.
+    """
+    if options.topology is not None:
+        return Path(options.topology)
+    if options.resume is None:
+        raise InputError("which topology? give its file T, or --resume RUN")
+    return Path(options.resume) / "topology.yaml"
 
 
 def add_run(parser: argparse.ArgumentParser, what: str) -> None:

@@ -1,6 +1,7 @@
 """Run a topology: one process a node, real links between them, results in a folder of their own.
 
-Ctrl-C stops it in an orderly way (a second one at once); what was computed so far is kept.
+Ctrl-C stops it in an orderly way (a second one at once); what was computed so far is kept, and
+`edgenet run --resume RUN` goes on from the newest round of which every node has a checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HELP = "run a topology on this host"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    arguments.add_topology(parser)
+    arguments.add_topology(parser, resumable=True)
     arguments.add_out(parser)
     arguments.add_launcher(parser)
     arguments.add_probe(parser)
@@ -43,10 +44,11 @@ def execute(options: argparse.Namespace) -> int:
     quiet = options.format == "json"
     listener = watch.listening(options.port) if options.watch else None
     request = Request(
-        path=options.topology,
+        path=arguments.topology_of(options),
         overrides=arguments.overrides(options),
         out=options.out,
         launcher=options.launcher,
+        resume=options.resume,
     )
     with ExitStack() as pages:  # a live page also shows how the run has ended
         outcome = Local(say=say, show=partial(_show, quiet, listener, pages)).run(request)

@@ -51,6 +51,7 @@ class Conductor:
         apply: gives running lanes, named by (link, source, target), other channels; None where
             the links do so by themselves.
         used: the back end.
+        resumed: the journals hold an earlier attempt.
     """
 
     def __init__(
@@ -60,10 +61,14 @@ class Conductor:
         nodes: Collection[str],
         apply: Apply | None,
         used: str = "paced",
+        *,
+        resumed: bool = False,
     ) -> None:
         self._run, self._topology, self._apply, self._used = run, topology, apply, used
         self._missing, self._joined = set(nodes), 0
         self._tail = Tail(run)
+        if resumed:
+            self._tail.skip()
         others = [event for event in topology.events if event.kind not in COMINGS]
         self._events = sorted(others, key=lambda event: event.at_s)
         self._timeline = Timeline(topology)

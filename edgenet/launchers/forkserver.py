@@ -33,6 +33,7 @@ from edgenet.launchers.ground import Ground
 from edgenet.launchers.job import Job
 from edgenet.launchers.limits import within
 from edgenet.launchers.lines import LineReader, write_line
+from edgenet.launchers.resuming import held
 from edgenet.shaping.cgroups import Group, group, resident_bytes
 
 REAL = "edgenet.launchers.machinery"
@@ -78,7 +79,8 @@ class ForkServer:
             return NODE_FAILED
         self._ground = Ground(**order["ground"]) if order["ground"] else None
         self._groups = {node: group(fields) for node, fields in order["groups"].items()}
-        with self._listener() as listener:
+        with self._listener() as listener, held(Path(order["run_dir"])) as folder:
+            self._close = (folder,)
             job = _job(order, listener, host_flops)
             later = frozenset(order["later"])
             self._run(plan, replace(job, shared_bytes=shared_bytes), listener, later)
@@ -117,7 +119,7 @@ class ForkServer:
         gc.freeze()  # the collector would touch, and so copy, the pages the nodes share
         with _wakeups() as wakeup:
             signal.signal(signal.SIGTERM, lambda *_: self._stop(_GRACE_S))
-            self._close = (self._orders.fd, self._reports, *wakeup)
+            self._close += (self._orders.fd, self._reports, *wakeup)
             try:
                 self._rendezvous.fork("", None, self._close, partial(self._meet, listener, job.key))
                 listener.close()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from edgenet.devices.demand import demand, too_late, trained_on
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
-from edgenet.launchers import shaping
+from edgenet.launchers import resuming, shaping
 from edgenet.launchers.blame import failure, told
 from edgenet.launchers.comings import Comings
 from edgenet.launchers.conductor import Conductor
@@ -53,6 +53,8 @@ class Request:
     """Measure the links and end; no role is played."""
     launcher: str | None = None
     """'local', 'namespaces' (every node in one of its own), or None: as the shaping needs it."""
+    resume: Path | None = None
+    """The folder of a run that is to go on; `path` may be its topology.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ class Local:
             Interrupted: likewise.
             NodeError: the fork server did not come up.
         """
+        if request.resume is not None:
+            resuming.check(RunDir(request.resume))
         topology = _load(request)
         launcher = request.launcher or _launcher(topology)
         apart = launcher == "namespaces"
@@ -108,9 +112,8 @@ class Local:
                 self._tell_demand(topology, cast)
                 network = grounds.enter_context(built(topology, back_end.used)) if apart else None
                 held = grounds.enter_context(held_by(topology, cast.seats, cast.shared_bytes))
-                run = new_run_dir(request.out, topology.name)
-                run.topology.write_text(cast.topology, encoding="utf-8")
-                record = Record(run, topology, cast.seats, back_end, launcher)
+                run, after = self._folder(request, cast, topology, grounds)
+                record = Record(run, topology, cast.seats, back_end, launcher, after)
                 record.write(host_flops=cast.host_flops, limits=held.told(), **cast.facts)
                 referee = Referee(seats=cast.seats, limits=self._limits)
                 probing = Probing(topology, _peers(cast), back_end.used, only=request.probe_only)
@@ -118,12 +121,12 @@ class Local:
                 if error is None:
                     ground = network.ground if network else None
                     comings = Comings(run, topology, referee, supervisor, self._say)
-                    order, later = probing.order, comings.later
+                    later, used = comings.later, back_end.used
                     supervisor.hold(held.order())
-                    supervisor.start(run.path, back_end.used, ground, order, later=later)
                     there = [seat.name for seat in cast.seats if seat.name not in later]
                     apply = network.apply if network else None
-                    conductor = Conductor(run, topology, there, apply, back_end.used)
+                    conductor = Conductor(run, topology, there, apply, used, resumed=after > 0)
+                    supervisor.start(run.path, used, ground, probing.order, after, later)
                     control = Control(run, conductor, supervisor, referee)
                     beside, view_ = closing(comings), self._show(run, topology)
                     with beside, conductor, control, view_ as view:
@@ -136,6 +139,26 @@ class Local:
             outcome = _finish(run, record, referee, probing.conclude(run, record) or error)
             self._tell_late(outcome.summary)
             return outcome
+
+    def _folder(
+        self, request: Request, cast: Cast, topology: Topology, grounds: ExitStack
+    ) -> tuple[RunDir, int]:
+        """The run's folder, held as long as `grounds`, and the round to go on after."""
+        if request.resume is None:
+            run = new_run_dir(request.out, topology.name)
+            grounds.enter_context(resuming.held(run.path))
+            run.topology.write_text(cast.topology, encoding="utf-8")
+            return run, 0
+        run = RunDir(request.resume)
+        grounds.enter_context(resuming.held(run.path, alone=True))
+        common = resuming.going_on(
+            run, cast.topology, cast.facts["digest"], request.path, cast.seats
+        )
+        resuming.clear(run)
+        for sentence in common.passed_over:
+            self._say(sentence)
+        self._say(f"{run.path}: goes on after round {common.round} of {topology.train.rounds}")
+        return run, common.round
 
     def _watch(
         self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir,

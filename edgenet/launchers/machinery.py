@@ -50,7 +50,11 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 def facts(plan: Plan) -> dict[str, Any]:
     """What run.json says of a plan beyond its topology."""
-    return {"parameters": plan.parameters, "notes": list(plan.notes)}
+    return {
+        "parameters": plan.parameters,
+        "notes": list(plan.notes),
+        "digest": plan.digest.hex(),
+    }
 
 
 def rendezvous(listener: socket.socket, key: bytes) -> AbstractContextManager[object]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import edgenet
 from edgenet.channels import channel
 from edgenet.launchers.policy import End
+from edgenet.launchers.resuming import attempts
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import RunDir, write_json
 from edgenet.topology.comings import late_starters
@@ -53,6 +54,7 @@ class Record:
         seats: the nodes that are started.
         shaping: the back end in use.
         launcher: what starts the nodes ('local', 'torchrun').
+        after: the round that the run goes on after; 0: it begins.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Record:
         seats: Sequence[Seated],
         shaping: Shaping,
         launcher: str,
+        after: int = 0,
     ) -> None:
         self._run, self.launcher = run, launcher
         later = late_starters(topology.events)
@@ -88,6 +91,8 @@ class Record:
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **environment(),
         }
+        this = {key: self._value[key] for key in ("started", "command")} | {"after": after}
+        self._value["attempts"] = [*attempts(run.run()), this]
 
     def write(self, **more: Any) -> None:
         """Write what is known so far, and `more`."""
@@ -104,7 +109,9 @@ class Record:
         """
         ended = {name: {"code": end.code, "signal": end.signal} for name, end in ends.items()}
         wall_s = round(time.monotonic() - self._start, 3)
-        self.write(exit_code=exit_code, error=error, ended=ended, command_s=wall_s)
+        ending = {"exit_code": exit_code, "error": error, "command_s": wall_s}
+        self._value["attempts"][-1] |= ending
+        self.write(ended=ended, **ending)
 
 
 def _radio(topology: Topology, node: str) -> dict[str, str]:

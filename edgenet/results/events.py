@@ -130,6 +130,13 @@ class Tail:
         self._run, self._launcher = run, launcher
         self._read: dict[Path, int] = {}
 
+    def skip(self) -> None:
+        """Pass over what is there already: it is of an earlier attempt at the run."""
+        for name in node_names(self._run):
+            path = self._run.events(name)
+            if path.is_file():
+                self._read[path] = path.stat().st_size
+
     def new(self) -> list[Event]:
         """Events whose lines became whole since the last call, oldest first."""
         found: list[Event] = []

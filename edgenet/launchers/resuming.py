@@ -1,0 +1,129 @@
+"""Going on with a run that has stopped: whether it can be, from which round, and by one alone.
+
+The processes of a run hold its folder: the launcher, and the fork server until it has reaped every
+node. So a run whose launcher was killed is free when its last node is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgenet.errors import DONE, InputError
+from edgenet.meters.checkpoints import Common, Seated, common_round
+from edgenet.results.rundir import RunDir
+
+_PATIENCE_S = 6.0
+"""For the nodes of a launcher that was killed: their fork server gives them 2 s."""
+_POLL_S = 0.1
+
+
+def check(run: RunDir) -> dict[str, Any]:
+    """Look at a run that is to be resumed, without its topology; returns run.json.
+
+    Raises:
+        InputError: it is none, or complete.
+    """
+    about = run.run()
+    if not about or not run.topology.is_file():
+        raise InputError(f"{run.path}: no run.json and topology.yaml there; give a run's folder")
+    if about.get("exit_code") == DONE:
+        raise InputError(
+            f"{run.path}: this run is complete ({about.get('rounds')} rounds); leave --resume out "
+            "to run the topology once more"
+        )
+    return about
+
+
+def going_on(
+    run: RunDir, topology: str, digest: str, file: Path, seats: Sequence[Seated]
+) -> Common:
+    """From which round a run can go on.
+
+    Args:
+        run: which.
+        topology: the resolved text of what is to be run now.
+        digest: of that and the scheme's own code.
+        file: where it was read from, for sentences.
+        seats: the nodes.
+
+    Raises:
+        InputError: it was another topology, or there is nothing to go on from.
+    """
+    there = run.topology.read_text(encoding="utf-8")
+    if there != topology:
+        raise InputError(
+            f"{file}: is not what {run.path} ran ({_difference(there, topology)}); resume it with "
+            f"`edgenet run --resume {run.path}`, or leave --resume out"
+        )
+    if run.run().get("digest", digest) != digest:
+        raise InputError(f"{file}: the scheme's code is not what {run.path} ran")
+    common = common_round(run.path, seats)
+    if not common.round:
+        over = f" ({'; '.join(common.passed_over)})" if common.passed_over else ""
+        raise InputError(
+            f"{run.path}: there is no round of which every node has a sound checkpoint{over}; run "
+            "it anew, with faults.checkpoint: 1 to have one after every round"
+        )
+    return common
+
+
+def clear(run: RunDir) -> None:
+    """Take away what an attempt leaves behind that means something to the next one."""
+    for path in (run.path / "started", run.path / "checkpoints", run.control):
+        path.unlink(missing_ok=True)
+
+
+def attempts(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every attempt so far, of run.json's object."""
+    known = about.get("attempts")
+    return [dict(each) for each in known] if isinstance(known, list) else []
+
+
+@contextmanager
+def held(run_dir: Path, *, alone: bool = False) -> Iterator[int]:
+    """Hold a run's folder while the body runs; yields the file descriptor.
+
+    Args:
+        run_dir: the folder.
+        alone: make sure first that nobody else does; wait a moment for nodes that are ending.
+
+    Raises:
+        InputError: somebody does.
+    """
+    fd = os.open(run_dir, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _PATIENCE_S
+        while alone and not _free(fd):
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{run_dir}: another process still runs it; wait for its end, or stop it"
+                )
+            time.sleep(_POLL_S)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _free(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _difference(there: str, here: str) -> str:
+    """The first line in which two texts differ."""
+    ours, theirs = here.splitlines(), there.splitlines()
+    for number, line in enumerate(theirs):
+        if number >= len(ours) or ours[number] != line:
+            now = ours[number].strip() if number < len(ours) else "nothing"
+            return f"there '{line.strip()}', here '{now}'"
+    return f"here also '{ours[len(theirs)].strip()}'"
