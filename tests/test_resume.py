@@ -96,3 +96,59 @@ def test_a_resumed_run_ends_with_the_same_weights(
     run_in_threads(resolve(asked), tmp_path / "whole")
     assert interrupted(asked, tmp_path / "resumed", 4, monkeypatch) == 3
     assert_same(model(tmp_path / "resumed"), model(tmp_path / "whole"), exact=True)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changed"),
+    [
+        ("fedavg", {"optimizer": "adam", "lr": 0.001}),
+        ("psl", {"optimizer": "adam", "lr": 0.001, "evaluate": 0}),
+        ("ssl", {"evaluate": 2}),
+        ("sfl", {"sync": "batch"}),
+        ("sglr", {"partition": {"sizes": [60, 40]}, "batch": 40, "phases": "final-60"}),
+        ("gfl", {"averaged": [], "evaluate": 0}),
+        ("fpl", {"optimizer": "adam", "leaves": {"learner1": 2}, "joins": {"learner1": 4}}),
+        ("fpl", {"leaves": {"learner1": 3}, "joins": {"learner1": 5}, "evaluate": 0}),
+        ("mcpipe", {"window": 2, "local_epochs": 2}),
+        ("data-parallel", {"optimizer": "adam", "model": "alexnet-w4", "rounds": 3}),
+    ],
+)
+def test_so_it_does_with_other_settings(
+    scheme: str, changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(scheme, **changed)
+    at = asked.train.rounds - 1
+    run_in_threads(resolve(asked), tmp_path / "whole")
+    assert interrupted(asked, tmp_path / "resumed", at, monkeypatch) == at - 1
+    assert_same(model(tmp_path / "resumed"), model(tmp_path / "whole"), exact=True)
+
+
+NOISY = """
+from torch import nn
+from edgenet.schemes.bench import Role, Scheme
+from edgenet.schemes.centralized import trainer
+
+
+def play(bench):
+    model = bench.stage(nn.Sequential(nn.Dropout(0.3), bench.layers()), first=True)
+    trainer(model, bench.batches(), bench.rounds(), bench.local_epochs)
+
+
+SCHEME = Scheme(name="noisy", summary="", roles=(Role(name="trainer", play=play, trains_on=True),))
+"""
+
+
+def test_torchs_own_generator_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "noisy.py"
+    file.write_text(NOISY, encoding="utf-8")
+    asked = spec(str(file))
+    torch.manual_seed(1)
+    run_in_threads(resolve(asked), tmp_path / "whole")
+    torch.manual_seed(1)
+    interrupted(asked, tmp_path / "resumed", 4, monkeypatch)
+    assert_same(model(tmp_path / "resumed"), model(tmp_path / "whole"), exact=True)
+    torch.manual_seed(2)
+    run_in_threads(resolve(asked), tmp_path / "other")
+    assert not torch.equal(*(next(iter(model(tmp_path / n).values())) for n in ("other", "whole")))

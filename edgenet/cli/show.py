@@ -68,6 +68,8 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     _line(out, f"{summary['topology']}: {summary['scheme']}, {summary['outcome']}")
     _line(out, f"  {_training(summary)}")
     _line(out, f"  {_cost(summary)}")
+    if summary.get("attempts", 1) > 1:
+        _line(out, f"  {text.repeated(summary)}")
     kernel = summary["bytes"].get("kernel")
     if kernel:
         _line(out, f"  {text.headers(kernel)}")

@@ -51,6 +51,7 @@ class Comings:
         referee: keeps the score; told of those who are absent or come back.
         starter: starts and signals nodes.
         say: takes lines for the user.
+        resumed: the journals hold an earlier attempt.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Comings:
         referee: Referee,
         starter: Starter,
         say: Callable[[str], None],
+        *,
+        resumed: bool = False,
     ) -> None:
         self._run, self._referee, self._starter, self._say = run, referee, starter, say
         self._budget, self._restarts = topology.faults.restart, Counter[str]()
@@ -67,6 +70,8 @@ class Comings:
         events = [event for event in topology.events if event.kind in COMINGS]
         self._events = sorted(events, key=lambda event: (event.at_s, event.at_round or 0))
         self._witness = Witness(run, referee.seats)
+        if resumed:
+            self._witness.skip()
         self._start = Start.of(run.path)
         self._held: dict[str, str] = {}
         self._leaving: dict[str, float] = {}

@@ -99,8 +99,10 @@ class Local:
             Interrupted: likewise.
             NodeError: the fork server did not come up.
         """
-        if request.resume is not None:
-            resuming.check(RunDir(request.resume))
+        with resuming.taken(request.resume):
+            return self._run(request)
+
+    def _run(self, request: Request) -> Outcome:
         topology = _load(request)
         launcher = request.launcher or _launcher(topology)
         apart = launcher == "namespaces"
@@ -120,7 +122,9 @@ class Local:
                 error = probing.packets(network)
                 if error is None:
                     ground = network.ground if network else None
-                    comings = Comings(run, topology, referee, supervisor, self._say)
+                    comings = Comings(
+                        run, topology, referee, supervisor, self._say, resumed=after > 0
+                    )
                     later, used = comings.later, back_end.used
                     supervisor.hold(held.order())
                     there = [seat.name for seat in cast.seats if seat.name not in later]
@@ -150,7 +154,6 @@ class Local:
             run.topology.write_text(cast.topology, encoding="utf-8")
             return run, 0
         run = RunDir(request.resume)
-        grounds.enter_context(resuming.held(run.path, alone=True))
         common = resuming.going_on(
             run, cast.topology, cast.facts["digest"], request.path, cast.seats
         )

@@ -23,12 +23,22 @@ _PATIENCE_S = 6.0
 _POLL_S = 0.1
 
 
-def check(run: RunDir) -> dict[str, Any]:
-    """Look at a run that is to be resumed, without its topology; returns run.json.
+@contextmanager
+def taken(path: Path | None) -> Iterator[None]:
+    """Hold the folder of the run that is to be resumed, if any, while the body runs.
 
     Raises:
-        InputError: it is none, or complete.
+        InputError: it is none, or complete, or still goes on.
     """
+    if path is None:
+        yield
+        return
+    _check(RunDir(path))
+    with held(path, alone=True):
+        yield
+
+
+def _check(run: RunDir) -> None:
     about = run.run()
     if not about or not run.topology.is_file():
         raise InputError(f"{run.path}: no run.json and topology.yaml there; give a run's folder")
@@ -37,7 +47,6 @@ def check(run: RunDir) -> dict[str, Any]:
             f"{run.path}: this run is complete ({about.get('rounds')} rounds); leave --resume out "
             "to run the topology once more"
         )
-    return about
 
 
 def going_on(

@@ -38,6 +38,10 @@ class Witness:
         self.round = 1
         """The round that has begun, as far as nodes have reported the ends of others."""
 
+    def skip(self) -> None:
+        """Pass over what an earlier attempt has left."""
+        self._tail.skip()
+
     def look(self) -> None:
         """Read what is new."""
         for event in self._tail.new():

@@ -9,6 +9,8 @@ the node was in, 0 before the first). The events that the code writes, and their
 | e | fields |
 | --- | --- |
 | `start` | node, role, device, pid, host, slowdown |
+| `resumed` | after (a round): the run goes on after it; what the node did later counts no more |
+| `checkpoint` | bytes, write_s: the node as it was after round r is on the disk |
 | `linked` | peer |
 | `joined` | the node has all its links; times of the topology's events count from the last one's |
 | `share` | samples, labels (samples of each label): the data that the node trains on |
@@ -51,7 +53,7 @@ class Journal:
     """
 
     _URGENT = frozenset(
-        {"start", "linked", "joined", "change", "restarted", "round", "fault", "end"}
+        {"start", "resumed", "linked", "joined", "change", "restarted", "round", "fault", "end"}
     )
 
     def __init__(self, path: Path | None = None, *, flush_s: float = 0.5) -> None:

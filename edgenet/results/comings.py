@@ -41,7 +41,7 @@ def restarts(tally: Tally) -> list[dict[str, Any]]:
         back = next((t for t in joined if t > event.t), None)
         found.append(
             {
-                "t_s": round(event.t - tally.start_s, 6),
+                "t_s": round(tally.since(event.t), 6),
                 "node": name,
                 "number": event.count("number"),
                 "of": event.count("of"),

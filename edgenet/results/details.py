@@ -79,7 +79,7 @@ def gather(tally: Tally, events: Iterable[Event]) -> Details:
             for window in found.windows:
                 window.add(event)
         elif event.name == "resources" and event.count("rss_bytes"):
-            point = (max(0.0, event.t - tally.start_s), float(event.count("rss_bytes")))
+            point = (tally.since(event.t), float(event.count("rss_bytes")))
             found.memory.setdefault(event.node, []).append(point)
     found.memory = {name: _thin(points) for name, points in found.memory.items()}
     return found

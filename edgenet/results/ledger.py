@@ -21,6 +21,9 @@ PROBE = "probe"
 
 APART = (EVALUATION, PROBE)
 
+LOST = -1
+"""In place of a round: bytes of rounds that were computed again."""
+
 
 @dataclass
 class Volume:
@@ -77,6 +80,7 @@ class Ledger:
     def __init__(self) -> None:
         self._sent: dict[Flow, dict[int, Volume]] = {}
         self._received: dict[Flow, Volume] = {}
+        self._lost: dict[Flow, Volume] = {}
         self._last_round: dict[str, int] = {}
         self._copied = Volume()
 
@@ -94,6 +98,19 @@ class Ledger:
         else:
             self._received.setdefault(Flow(peer, event.node, kind), Volume()).add(volume)
 
+    def repeat(self, node: str, after: int) -> None:
+        """What `node` sent after that round was for nothing: it is sent again. It stays in every
+        sum, but not in that of a round."""
+        for flow, rounds in self._sent.items():
+            for number in [number for number in rounds if number > after]:
+                if flow.sender == node:
+                    self._lost.setdefault(flow, Volume()).add(rounds.pop(number))
+
+    @property
+    def lost(self) -> int:
+        """Bytes of rounds that were computed again, without evaluation and probe."""
+        return sum(volume.total for flow, volume in self._lost.items() if flow.kind not in APART)
+
     def moved(self, node: str) -> tuple[int, int]:
         """Bytes that a node sent and received for the scheme (not for the testbed alone)."""
         sent = received = 0
@@ -104,13 +121,15 @@ class Ledger:
         return sent, received
 
     def flows(self) -> Iterator[tuple[Flow, int, Volume]]:
-        """(flow, round, volume), each byte once."""
+        """(flow, round, volume), each byte once; round LOST: it was computed again."""
         for flow, rounds in self._sent.items():
             for number, volume in rounds.items():
                 yield flow, number, volume
+        for flow, volume in self._lost.items():
+            yield flow, LOST, volume
         for flow, received in self._received.items():
             sent = Volume()
-            for volume in self._sent.get(flow, {}).values():
+            for volume in (*self._sent.get(flow, {}).values(), self._lost.get(flow, Volume())):
                 sent.add(volume)
             surplus = received.beyond(sent)
             if surplus.total:
@@ -120,7 +139,7 @@ class Ledger:
         """Round -> volume, without evaluation and probe."""
         sums: dict[int, Volume] = {}
         for flow, number, volume in self.flows():
-            if flow.kind not in APART:
+            if flow.kind not in APART and number != LOST:
                 sums.setdefault(number, Volume()).add(volume)
         return sums
 

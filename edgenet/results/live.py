@@ -62,6 +62,13 @@ class LiveView:
             self._live = Live(console=self._console, auto_refresh=False)
 
     def __enter__(self) -> LiveView:
+        if len(self._run.run().get("attempts") or ()) > 1:
+            self._read()  # what earlier attempts did is known, and not told again
+            self._shown_rounds, self._shown_faults = (
+                len(self._watch.rounds),
+                len(self._watch.faults),
+            )
+            self._shown_changes = len(self._watch.changes)
         if self._live is not None:
             self._live.start()
         return self
@@ -100,6 +107,7 @@ class LiveView:
             self._watch.expect(self._about.get("nodes") or {})
         for event in self._tail.new():
             self._watch.add(event)
+            self._shown_rounds = min(self._shown_rounds, len(self._watch.rounds))
         shown = len(self._watch.rounds) if self._live is not None else self._shown_rounds
         if shown:
             self._watch.forget_bytes(self._watch.rounds[shown - 1].number)

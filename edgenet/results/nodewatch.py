@@ -109,6 +109,8 @@ class NodeWatch:
         match event.name:
             case "start":
                 self._start(event)
+            case "resumed":
+                self.round = event.count("after")
             case "span":
                 self._span(event)
             case "doing":

@@ -82,6 +82,8 @@ def _subtitle(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     used = shaping.get("used", shaping) if isinstance(shaping, Mapping) else shaping
     mark = "done" if outcome == "done" else "bad"
     why = f'<p class="bad">{escape(str(about["error"]))}</p>' if about.get("error") else ""
+    if summary.get("attempts", 1) > 1:
+        why += f"<p>{escape(text.repeated(summary))}</p>"
     started = f" &middot; {escape(str(about['started']))}" if about.get("started") else ""
     return (
         f'<p><b class="{mark}">{outcome}</b> &middot; seed {escape(str(summary["seed"]))}'

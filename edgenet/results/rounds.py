@@ -55,7 +55,7 @@ def round_table(tally: Tally) -> list[dict[str, Any]]:
         volume = volumes.get(each.number, Volume())
         row = {
             "round": each.number,
-            "t_s": round(each.t - tally.start_s, 6),
+            "t_s": round(tally.since(each.t), 6),
             "wall_s": round(each.wall_s, 6),
             "train_s": round(max(0.0, each.wall_s - evaluate_s.get(each.number, 0.0)), 6),
             "loss": figure(each.fields.get("loss")),

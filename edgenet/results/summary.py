@@ -60,21 +60,23 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "rounds": len(rounds),
         "rounds_asked": run.get("rounds"),
         "wall_s": round(tally.wall_s, 6),
+        "lost_s": round(tally.lost_s, 6),
+        "attempts": len(run.get("attempts") or ()) or 1,
         "round_s": statistics.median(each.wall_s for each in rounds) if rounds else None,
         "accuracy": _last(tally, "accuracy"),
         "loss": _last(tally, "loss"),
         "test_loss": _last(tally, "test_loss"),
         "parameters": run.get("parameters"),
         "shaping": run.get("shaping"),
-        "bytes": {**tally.ledger.as_dict(), "kernel": reconciled(run, tally.ledger.flows())},
+        "bytes": _bytes(run, tally),
         "nodes": nodes,
         "energy_kwh": energy.kwh(joules) if known_j else None,
         "energy_phases_kwh": _phases_kwh(nodes.values()) if known_j else None,
         "carbon_g": energy.carbon_g(joules, intensity) if known_j else None,
         "carbon_kg_per_kwh": intensity,
         "energy_unknown": [name for name, node in nodes.items() if node["energy_j"] is None],
-        "faults": [_fault(event, tally.start_s) for event in tally.faults],
-        "changes": [_change(event, tally.start_s) for event in tally.changes],
+        "faults": [_fault(event, tally.since(event.t)) for event in tally.faults],
+        "changes": [_change(event, tally.since(event.t)) for event in tally.changes],
         "restarts": restarts(tally),
     }
 
@@ -82,6 +84,13 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
 def outcome(code: int) -> str:
     """How a command that ended with this exit code ended, in a word or two."""
     return _OUTCOMES.get(code, f"exit code {code}")
+
+
+def _bytes(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
+    """What was counted; the kernel counts one attempt only."""
+    once = len(run.get("attempts") or ()) < 2
+    kernel = reconciled(run, tally.ledger.flows()) if once else None
+    return {**tally.ledger.as_dict(), "lost": tally.ledger.lost, "kernel": kernel}
 
 
 def _status(node: NodeTally, tally: Tally, abouts: Mapping[str, Any]) -> str:
@@ -128,7 +137,7 @@ def _energy(node: NodeTally, tally: Tally, run: Mapping[str, Any]) -> dict[str, 
         return None
     sent, received = tally.ledger.moved(node.name)
     did = energy.Activity(
-        wall_s=node.last_s - node.start_s,
+        wall_s=sum(end - start for start, end in node.lives),
         cpu_s=max(0.0, node.cpu_s - node.spans_s.get("evaluate", 0.0)),
         slowdown=node.slowdown,
         compute_s=node.spans_s.get("compute", 0.0) + node.slowdown_s,
@@ -182,9 +191,9 @@ def _last(tally: Tally, key: str) -> float | None:
     return None
 
 
-def _fault(event: Event, start_s: float) -> dict[str, Any]:
+def _fault(event: Event, t_s: float) -> dict[str, Any]:
     return {
-        "t_s": round(event.t - start_s, 6),
+        "t_s": round(t_s, 6),
         "round": event.round,
         "node": event.node,
         "peer": event.text("peer"),
@@ -193,10 +202,10 @@ def _fault(event: Event, start_s: float) -> dict[str, Any]:
     }
 
 
-def _change(event: Event, start_s: float) -> dict[str, Any]:
+def _change(event: Event, t_s: float) -> dict[str, Any]:
     """Something that the topology had happen to the network."""
     return {
-        "t_s": round(event.t - start_s, 6),
+        "t_s": round(t_s, 6),
         "asked_s": event.number("asked_s"),
         "asked_round": event.count("asked_round") or None,
         "late_s": event.number("late_s"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from edgenet.results.events import Event, natural
@@ -37,6 +39,9 @@ class NodeTally:
     """Epoch seconds of its first event; None if it never wrote one."""
     last_s: float = 0.0
     """Epoch seconds of the end of its latest event."""
+    repeats: list[list[float | None]] = field(default_factory=list)
+    """For each time that it was resumed: epoch seconds of the end of the last round that counts,
+    and of the beginning of the one after it; None before that."""
     spans_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Kind of span -> seconds."""
     slowdown_s: float = 0.0
@@ -66,17 +71,24 @@ class NodeTally:
     """Joules by that sensor: the node's part by CPU time."""
     _earlier_cpu_s: float = 0.0
     _earlier_j: float = 0.0
+    _earlier_behind_s: float = 0.0
+    _earlier_emulated_s: float = 0.0
+    _earlier_lives: list[tuple[float, float]] = field(default_factory=list)
+    _life_s: float | None = None
     _reported: bool = False
 
     def add(self, event: Event) -> None:
         """Take in one of its events."""
+        if event.name == "start":
+            self._start(event)
         self.start_s = event.t if self.start_s is None else min(event.t, self.start_s)
+        self._life_s = event.t if self._life_s is None else min(event.t, self._life_s)
         self.last_s = max(self.last_s, event.t)
         match event.name:
-            case "start":
-                self._start(event)
             case "joined":
                 self.joined.append(event.t)
+            case "resumed":
+                self._resume(event.count("after"))
             case "span":
                 self._span(event)
             case "round":
@@ -84,8 +96,8 @@ class NodeTally:
             case "resources":
                 self._resources(event)
             case "emulated":
-                self.behind_s = event.number("behind_s")
-                self.emulated_s = event.number("device_s")
+                self.behind_s = self._earlier_behind_s + (event.number("behind_s") or 0.0)
+                self.emulated_s = self._earlier_emulated_s + (event.number("device_s") or 0.0)
             case "energy":
                 self.sensor = event.text("sensor")
                 self.measured_j = self._earlier_j + (event.number("joules") or 0.0)
@@ -95,6 +107,25 @@ class NodeTally:
         if event.round > 0 and not self._reported:
             earlier = event.t if self._round_start_s is None else self._round_start_s
             self._round_start_s = min(event.t, earlier)
+            if self.repeats and self.repeats[-1][1] is None:
+                self.repeats[-1][1] = self._round_start_s
+
+    @property
+    def lives(self) -> list[tuple[float, float]]:
+        """Epoch seconds from when to when it was there, each time that it was started."""
+        now = [] if self._life_s is None else [(self._life_s, self.last_s)]
+        return [*self._earlier_lives, *now]
+
+    def _resume(self, after: int) -> None:
+        """What it did after that round is done again."""
+        if not self.repeats or self.repeats[-1][1] is not None:
+            known, lives = self.rounds.get(after), self.lives
+            before_s = known.t if known else lives[-2][0] if len(lives) > 1 else lives[-1][0]
+            self.repeats.append([before_s, None])
+        for number in [number for number in self.rounds if number > after]:
+            del self.rounds[number]
+        for number in [number for number in self.evaluate_s if number > after]:
+            del self.evaluate_s[number]
 
     def _start(self, event: Event) -> None:
         self.role = event.text("role", self.role)
@@ -103,7 +134,10 @@ class NodeTally:
         self.status, self.error = None, ""
         self._earlier_cpu_s = self.cpu_s or 0.0
         self._earlier_j = self.measured_j
+        self._earlier_behind_s = self.behind_s or 0.0
+        self._earlier_emulated_s = self.emulated_s or 0.0
         self._round_start_s, self._reported = None, False
+        self._earlier_lives, self._life_s = self.lives, None
 
     def _span(self, event: Event) -> None:
         took_s, kind = event.number("d") or 0.0, event.text("k")
@@ -173,6 +207,8 @@ class Tally:
         self.nodes[event.node].add(event)
         if event.name == "bytes":
             self.ledger.add(event)
+        elif event.name == "resumed":
+            self.ledger.repeat(event.node, event.count("after"))
         elif event.name == "fault":
             self.faults.append(event)
 
@@ -184,9 +220,34 @@ class Tally:
 
     @property
     def wall_s(self) -> float:
-        """Seconds from the first event of all to the end of the last."""
-        ends = [node.last_s for node in self.nodes.values() if node.start_s is not None]
-        return max(ends, default=0.0) - self.start_s
+        """Seconds from the first event of all to the end of the last, without those in which the
+        run had stopped."""
+        return self.since(max((end for _, end in self._awake), default=0.0))
+
+    def since(self, t: float) -> float:
+        """Seconds from the first event of all to the epoch seconds `t`, likewise."""
+        return sum(max(0.0, min(t, end) - start) for start, end in self._awake)
+
+    @property
+    def lost_s(self) -> float:
+        """The part of `wall_s` in which rounds were computed that were computed again, and in which
+        the run was started again."""
+        reporter = self.reporter
+        pairs = [] if reporter is None else reporter.repeats
+        now = math.inf
+        return sum(self.since(now if end is None else end) - self.since(start or 0.0)
+                   for start, end in pairs)  # fmt: skip
+
+    @cached_property
+    def _awake(self) -> list[tuple[float, float]]:
+        """Epoch seconds from when to when any node was there."""
+        found: list[tuple[float, float]] = []
+        for start, end in sorted(life for node in self.nodes.values() for life in node.lives):
+            if found and start <= found[-1][1]:
+                found[-1] = (found[-1][0], max(end, found[-1][1]))
+            else:
+                found.append((start, end))
+        return found
 
     @property
     def reporter(self) -> NodeTally | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 MISSING = "-"
 _BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -64,3 +65,9 @@ def sparkline(values: list[float], width: int, *, ascii_only: bool = False) -> s
     low, high = min(shown), max(shown)
     scale = (len(levels) - 1) / (high - low) if high > low else 0.0
     return "".join(levels[round((value - low) * scale)] for value in shown)
+
+
+def repeated(summary: Mapping[str, Any]) -> str:
+    """What a run of several attempts did for nothing."""
+    lost, bytes_ = seconds(summary["lost_s"]), amount(summary["bytes"]["lost"])
+    return f"{summary['attempts']} attempts; {lost} and {bytes_} of it went into rounds done again"

@@ -8,7 +8,7 @@ bytes and memory are counters. Times are microseconds since the first event of t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from edgenet.results.events import Event, node_events
@@ -20,6 +20,10 @@ _ROWS = {"compute": 1, "send": 2, "wait": 3, "evaluate": 4}
 _OTHER_ROW = 5
 _LANES = 1000
 """Room for the rows of one kind: thread ids are kind x 1000 + lane."""
+
+
+Since = Callable[[float], float]
+"""Epoch seconds -> seconds since the run began (`Tally.since`)."""
 
 
 def write_trace(file: TextIO, run: RunDir, tally: Tally) -> None:
@@ -41,21 +45,21 @@ def _records(run: RunDir, tally: Tally) -> Iterator[dict[str, Any]]:
         yield _metadata("process_name", pid, 0, name=title)
         yield _metadata("process_sort_index", pid, 0, sort_index=pid)
         yield _metadata("thread_name", pid, 0, name="marks")
-        yield from node_trace(node_events(run, name), pid, tally.start_s)
+        yield from node_trace(node_events(run, name), pid, tally.since)
     if tally.changes:
         pid = len(tally.nodes) + 1
         yield _metadata("process_name", pid, 0, name="network")
         for event in tally.changes:
-            ts = _microseconds(event.t - tally.start_s)
+            ts = _microseconds(tally.since(event.t))
             yield _instant(event.text("says"), pid, ts, _figures(event))
 
 
-def node_trace(events: Iterable[Event], pid: int, start_s: float) -> Iterator[dict[str, Any]]:
+def node_trace(events: Iterable[Event], pid: int, since: Since) -> Iterator[dict[str, Any]]:
     """The trace events of one node."""
     spans: dict[str, list[Event]] = {}
-    counters = _Counters(pid, start_s)
+    counters = _Counters(pid)
     for event in events:
-        ts = _microseconds(event.t - start_s)
+        ts = _microseconds(since(event.t))
         match event.name:
             case "span":
                 spans.setdefault(_row(event), []).append(event)
@@ -64,12 +68,12 @@ def node_trace(events: Iterable[Event], pid: int, start_s: float) -> Iterator[di
             case "fault":
                 name = f"{event.text('peer')} {event.text('what')}"
                 yield _instant(name, pid, ts, {"round": event.round, "why": event.text("why")})
-            case "start" | "end":
+            case "start" | "end" | "resumed":
                 yield _instant(event.name, pid, ts, _figures(event))
             case "bytes" | "resources":
                 yield from counters.count(event, ts)
     for row, group in spans.items():
-        yield from _rows(row, group, pid, start_s)
+        yield from _rows(row, group, pid, since)
 
 
 def _row(span: Event) -> str:
@@ -80,13 +84,13 @@ def _row(span: Event) -> str:
     return kind if kind in _ROWS else "other"
 
 
-def _rows(row: str, spans: list[Event], pid: int, start_s: float) -> Iterator[dict[str, Any]]:
+def _rows(row: str, spans: list[Event], pid: int, since: Since) -> Iterator[dict[str, Any]]:
     """Spans of one row, each in the first lane where it overlaps none or lies within another."""
     first = _ROWS.get(row, _OTHER_ROW) * _LANES
     lanes: list[list[int]] = []
     for event in sorted(spans, key=lambda span: (span.t, -(span.number("d") or 0.0))):
-        ts = _microseconds(event.t - start_s)
-        end = max(ts, _microseconds(event.t + (event.number("d") or 0.0) - start_s))
+        ts = _microseconds(since(event.t))
+        end = max(ts, ts + _microseconds(event.number("d") or 0.0))
         lane = _lane(lanes, ts, end)
         args: dict[str, Any] = {"round": event.round}
         if event.text("peer"):
@@ -123,7 +127,7 @@ def _lane(lanes: list[list[int]], ts: int, end: int) -> int:
 class _Counters:
     """Running sums of a node's bytes."""
 
-    def __init__(self, pid: int, start_s: float) -> None:
+    def __init__(self, pid: int) -> None:
         self._pid = pid
         self._sums = {"out": {"payload": 0, "overhead": 0}, "in": {"payload": 0, "overhead": 0}}
 

@@ -53,6 +53,7 @@ class Watch:
         self.reporter = ""
         """The node whose `round` events count: the first that wrote one."""
         self._training_s: float | None = None
+        self._fresh = True
         self._counted: dict[int, set[str]] = {}
         self._bytes: dict[int, dict[tuple[str, str, str], list[int]]] = {}
         self.expect(expected or {})
@@ -105,6 +106,8 @@ class Watch:
         if event.round > 0 and self._training_s is None:
             self._training_s = event.t
         match event.name:
+            case "resumed":
+                self._resume(event.count("after"))
             case "round":
                 self._round(event)
             case "bytes":
@@ -112,13 +115,22 @@ class Watch:
             case "fault":
                 self._fault(event)
 
+    def _resume(self, after: int) -> None:
+        """What was done after that round is done again."""
+        self.rounds = [each for each in self.rounds if each.number <= after]
+        for number in [number for number in self._bytes if number > after]:
+            del self._bytes[number]
+            self._counted.pop(number, None)
+        self._training_s, self._fresh = None, True
+
     def _round(self, event: Event) -> None:
         self.reporter = self.reporter or event.node
         if event.node != self.reporter:
             return
         again = bool(self.rounds) and self.rounds[-1].number == event.round
         before = self.rounds.pop() if again else None
-        start = self.rounds[-1].t if self.rounds else self._training_s or event.t
+        start = self.rounds[-1].t if self.rounds and not self._fresh else None
+        start, self._fresh = start or self._training_s or event.t, False
         loss, accuracy = event.number("loss"), event.number("accuracy")
         each = RoundWatch(
             number=event.round,
