@@ -122,14 +122,13 @@ class Local:
                 error = probing.packets(network)
                 if error is None:
                     ground = network.ground if network else None
-                    comings = Comings(
-                        run, topology, referee, supervisor, self._say, resumed=after > 0
-                    )
+                    again = after > 0
+                    comings = Comings(run, topology, referee, supervisor, self._say, resumed=again)
                     later, used = comings.later, back_end.used
                     supervisor.hold(held.order())
                     there = [seat.name for seat in cast.seats if seat.name not in later]
                     apply = network.apply if network else None
-                    conductor = Conductor(run, topology, there, apply, used, resumed=after > 0)
+                    conductor = Conductor(run, topology, there, apply, used, resumed=again)
                     supervisor.start(run.path, used, ground, probing.order, after, later)
                     control = Control(run, conductor, supervisor, referee)
                     beside, view_ = closing(comings), self._show(run, topology)
