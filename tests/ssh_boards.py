@@ -26,7 +26,7 @@ from edgenet.topology import loads
 
 LAPTOP = "laptop"
 """The namespace of the deploying host."""
-WAIT_S = 40.0
+WAIT_S = 90.0
 _EVERY, _RCVBUFFORCE = 3, 33  # linux/if_ether.h, asm/socket.h
 
 
