@@ -71,9 +71,13 @@ class Size:
     """Learning rates that every case is tried with. A step of Adam moves each weight by about the
     rate, so the sum of a unit with more inputs moves further: wider networks take smaller ones."""
 
+    def __str__(self) -> str:
+        """What tells its runs from those of other sizes."""
+        return f"{self.model}-{self.train}-{self.test}-{self.epochs}"
 
-QUICK = Size(name="quick", model="leaf-cnn-w8", train=1000, test=500, epochs=10,
-             rates=(0.0003, 0.001, 0.003))  # fmt: skip
+
+QUICK = Size(name="quick", model="leaf-cnn-w8", train=1000, test=500, epochs=12,
+             rates=(0.001, 0.003, 0.01))  # fmt: skip
 USUAL = Size(name="usual", model="leaf-cnn", train=2000, test=1000, epochs=10,
              rates=(0.0001, 0.0003, 0.001))  # fmt: skip
 FULL = Size(name="full", model="leaf-cnn", train=20_000, test=4000, epochs=20,
@@ -81,19 +85,21 @@ FULL = Size(name="full", model="leaf-cnn", train=20_000, test=4000, epochs=20,
 
 
 class Store:
-    """Runs by (case, rate, seed), in a file of a line each."""
+    """Runs of a size by (case, rate, seed), in a file of a line each."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._runs = path, dict[tuple[str, float, int], dict[str, Any]]()
+    def __init__(self, path: Path, size: Size) -> None:
+        self._path, self._size = path, size
+        self._runs: dict[tuple[str, float, int], dict[str, Any]] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._take(json.loads(line))
 
-    def get(self, case: str, settings: tuple[str, ...], size: Size, rate: float, seed: int) -> Any:
+    def get(self, case: str, settings: tuple[str, ...], rate: float, seed: int) -> Any:
         """A run's figures, of an earlier one if there is one."""
         if (case, rate, seed) not in self._runs:
             print(f"{case}, rate {rate:g}, seed {seed} ...", file=sys.stderr, flush=True)
-            found = {"case": case, "rate": rate, "seed": seed, **run(settings, size, rate, seed)}
+            found = {"case": case, "rate": rate, "seed": seed, "size": str(self._size)}
+            found |= run(settings, self._size, rate, seed)
             self._take(found)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
@@ -101,7 +107,8 @@ class Store:
         return self._runs[case, rate, seed]
 
     def _take(self, found: dict[str, Any]) -> None:
-        self._runs[found["case"], found["rate"], found["seed"]] = found
+        if found["size"] == str(self._size):
+            self._runs[found["case"], found["rate"], found["seed"]] = found
 
 
 def main() -> None:
@@ -113,18 +120,18 @@ def main() -> None:
 def measure(size: Size) -> Figures:
     """Everything of one size: runs, pictures, tables; returns what is to be said."""
     out = OUT / (size.name if dataset() == "emnist-letters" else f"{size.name}-{dataset()}")
-    store = Store(out / "runs.jsonl")
+    store = Store(out / "runs.jsonl", size)
     tried = {
-        case: [store.get(case, settings, size, rate, SEEDS[0]) for rate in size.rates]
+        case: [store.get(case, settings, rate, SEEDS[0]) for rate in size.rates]
         for case, settings in CASES.items()
     }
     rates = {case: min(runs, key=lambda run: min(run["test_loss"]))["rate"]
              for case, runs in tried.items()}  # fmt: skip
     results = {
-        case: [store.get(case, settings, size, rates[case], seed) for seed in SEEDS]
+        case: [store.get(case, settings, rates[case], seed) for seed in SEEDS]
         for case, settings in CASES.items()
     }
-    noise = [store.get("FPL with noise", NOISE, size, rates["FPL: J->F2"], s) for s in SEEDS[:1]]
+    noise = [store.get("FPL with noise", NOISE, rates["FPL: J->F2"], s) for s in SEEDS[:1]]
     told = claims(results, classes(), noise)
     more = {"paper_width": parameters("leaf-cnn"), "claims": told, "noise": noise_ratio(noise)}
     figures: Figures = {"dataset": dataset(), "model": size.model, "train": size.train,

@@ -73,13 +73,13 @@ def test_parameters_are_those_of_the_paper(fpl: Any, tiny: Any) -> None:
 @pytest.mark.processes
 def test_a_run_is_kept_and_not_made_again(fpl: Any, tiny: Any, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
-    made = fpl.main.Store(file).get("SL", fpl.main.CASES["SL"], tiny, 0.001, 1)
+    made = fpl.main.Store(file, tiny).get("SL", fpl.main.CASES["SL"], 0.001, 1)
     assert len(made["test_loss"]) == len(made["accuracy"]) == tiny.epochs
     per_sample, _ = fpl.report.formulas(tiny.model, 10)["SL"]
     assert made["epoch_bytes"][0] == pytest.approx(per_sample * tiny.train, rel=0.02)
     (line,) = file.read_text().splitlines()
     assert json.loads(line) == made
-    assert fpl.main.Store(file).get("SL", ("no.such=key",), tiny, 0.001, 1) == made
+    assert fpl.main.Store(file, tiny).get("SL", ("no.such=key",), 0.001, 1) == made
 
 
 def test_the_rate_of_least_loss_goes_on_and_everything_is_written(
