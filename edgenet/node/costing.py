@@ -38,10 +38,10 @@ class Costs:
 
     Args:
         host_flops: this host's calibrated speed (edgenet.models.calibrate).
-        budget_s: CPU seconds to measure one stage.
+        budget_s: seconds to measure one stage.
     """
 
-    def __init__(self, host_flops: float, budget_s: float = 0.2) -> None:
+    def __init__(self, host_flops: float, budget_s: float = 0.4) -> None:
         self.host_flops, self._budget_s = host_flops, budget_s
         self._stages: dict[Hashable, tuple[StageCost, Tensor]] = {}
         self._calls: dict[Hashable, float] = {}
