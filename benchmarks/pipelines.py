@@ -1,8 +1,10 @@
-"""`1f1b` against torch.distributed.pipelining's Schedule1F1B: samples per second and memory.
+"""Pipelines against torch.distributed.pipelining's Schedule1F1B: samples per second and memory.
 
 Both train the same model, cut the same way, with the same batch, micro-batches, optimizer and one
-thread a process, over gloo on loopback, in turn, within one run. Counted from the first forward of
-an epoch to its last update, without the first epoch.
+thread a process, over gloo, in turn, within one run: on loopback (`1f1b`), and, where this process
+may make network namespaces, over a link of 54 Mbit/s and 5 ms between two of them (`1f1b`,
+`pipedream`, `mcpipe-adaptive`; the relay shapes both sides' packets alike). Counted from the first
+forward of an epoch to its last update, without the first epoch.
 
 `--quick`: one repetition each. `--full`: five.
 """
@@ -17,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -28,20 +32,32 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from edgenet.data import load, subset
 from edgenet.meters.resources import peak_rss_bytes
 from edgenet.node.plan import Plan, resolve
+from edgenet.shaping.choice import available
+from edgenet.shaping.kernel import Kernel
+from edgenet.shaping.network import Network
 from edgenet.topology import loads
 
 WORKERS, BATCH, PARTS, STEPS, EPOCHS = 2, 32, 4, 10, 3
-TOPOLOGY = f"""\
+LINK = "rate: 54 Mbit, delay: 5 ms"
+LOOPBACK = ("1f1b",)
+OVER_LINK = ("1f1b", "pipedream", "mcpipe-adaptive")
+DEVICE = "wire"
+"""The link's name, and that of its interface in a namespace."""
+
+
+def topology(scheme: str = "1f1b", link: str = "") -> str:
+    """Workers on a switch; unshaped, or behind a `link`."""
+    return f"""\
 name: pipelines
 nodes:
   worker: {{device: host, count: {WORKERS}}}
 links:
-  wire: {{members: worker}}
-shaping: none
+  {DEVICE}: {{{link}{", " if link else ""}members: worker}}
+shaping: {"relay" if link else "none"}
 seed: 7
 faults: {{silence: 60 s}}
 train:
-  scheme: 1f1b
+  scheme: {scheme}
   model: vgg16-w16
   data: {{name: digits, train: {BATCH * STEPS}, test: 16}}
   window: {PARTS}
@@ -53,27 +69,44 @@ train:
 
 
 def main() -> None:
-    """Both in turn; a ratio above 1 (speed) or below (memory) is in edgenet's favour."""
+    """All in turn; a ratio above 1 (speed) or below (memory) is in edgenet's favour."""
     if "--rank" in sys.argv:
         _rank(_peer_arguments())
         return
     options = arguments(__doc__)
     repetitions = 5 if options.full else 1 if options.quick else 3
-    ours, theirs = [], []
-    for _ in range(repetitions):
-        theirs.append(_torch())
-        ours.append(_ours(run_edgenet(TOPOLOGY)))
-    ratios = [mine[0] / its[0] for mine, its in zip(ours, theirs, strict=True)]
-    figures: Figures = {
-        "edgenet_samples_per_s": statistics.median(speed for speed, _ in ours),
-        "torch_samples_per_s": statistics.median(speed for speed, _ in theirs),
-        "ratio": statistics.median(ratios),
-        "ratio_least": min(ratios),
-        "ratio_most": max(ratios),
-        "edgenet_peak_rss_mb": max(rss for _, rss in ours) / 1e6,
-        "torch_peak_rss_mb": max(rss for _, rss in theirs) / 1e6,
-    }
+    figures = compared(repetitions, LOOPBACK)
+    lacking = available("relay")
+    if lacking is None:
+        figures |= {
+            f"link: {key}": value for key, value in compared(repetitions, OVER_LINK, LINK).items()
+        }
+    else:
+        figures["link"] = f"left out: {lacking}"
     say(figures, options.format)
+
+
+def compared(repetitions: int, schemes: Sequence[str], link: str = "") -> Figures:
+    """Torch's pipeline and each scheme in turn; speeds, their ratios to torch's, peak memory."""
+    theirs, ours = [], dict[str, list[tuple[float, float]]]()
+    words = ("--launcher", "namespaces") if link else ()
+    for _ in range(repetitions):
+        theirs.append(_torch(link))
+        for scheme in schemes:
+            run = run_edgenet(topology(scheme, link), *words)
+            ours.setdefault(scheme, []).append(_ours(run))
+    figures: Figures = {"torch: samples/s": statistics.median(speed for speed, _ in theirs)}
+    figures["torch: peak resident (MB)"] = max(rss for _, rss in theirs) / 1e6
+    for scheme, found in ours.items():
+        ratios = [mine[0] / its[0] for mine, its in zip(found, theirs, strict=True)]
+        figures |= {
+            f"{scheme}: samples/s": statistics.median(speed for speed, _ in found),
+            f"{scheme}: ratio": statistics.median(ratios),
+            f"{scheme}: ratio, least": min(ratios),
+            f"{scheme}: ratio, most": max(ratios),
+            f"{scheme}: peak resident (MB)": max(rss for _, rss in found) / 1e6,
+        }
+    return figures
 
 
 def _ours(run: Finished) -> tuple[float, float]:
@@ -91,12 +124,15 @@ def _ours(run: Finished) -> tuple[float, float]:
     return BATCH * STEPS * (EPOCHS - 1) / seconds, rss
 
 
-def _torch() -> tuple[float, float]:
+def _torch(link: str = "") -> tuple[float, float]:
     """The same from processes of torch's own."""
-    with tempfile.TemporaryDirectory(prefix="edgenet-bench-") as folder:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="edgenet-bench-") as folder, ExitStack() as stack:
+        network = None
+        if link:
+            spec = loads(topology(link=link), file="pipelines.yaml")
+            network = stack.enter_context(Network(spec, "relay"))
         words = [sys.executable, __file__, "--folder", folder, "--rank"]
-        processes = [subprocess.Popen([*words, str(n)], env=environment) for n in range(WORKERS)]
+        processes = [_started([*words, str(n)], network, f"worker{n}") for n in range(WORKERS)]
         try:
             codes = [process.wait(300) for process in processes]
         finally:
@@ -110,6 +146,17 @@ def _torch() -> tuple[float, float]:
     return found[0]["speed"], max(each["rss"] for each in found)
 
 
+def _started(words: list[str], network: Network | None, node: str) -> subprocess.Popen[bytes]:
+    """A process at a node of the network; gloo is told which of its interfaces to use."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if network is None:
+        return subprocess.Popen(words, env=environment)
+    with Kernel(network.namespace(node)) as kernel:
+        kernel.address(DEVICE, network.address(node), 32)
+    with network.inside(node):
+        return subprocess.Popen(words, env={**environment, "GLOO_SOCKET_IFNAME": DEVICE})
+
+
 def _peer_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
@@ -120,7 +167,7 @@ def _peer_arguments() -> argparse.Namespace:
 def _rank(options: argparse.Namespace) -> None:
     """One process of torch's pipeline."""
     torch.set_num_threads(1)
-    plan = resolve(loads(TOPOLOGY, file="pipelines.yaml"))
+    plan = resolve(loads(topology(), file="pipelines.yaml"))
     store = FileStore(str(options.folder / "store"), WORKERS)
     dist.init_process_group("gloo", store=store, rank=options.rank, world_size=WORKERS)
     schedule, optimizer, x, y = _pipeline(plan, options.rank)
