@@ -78,8 +78,9 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     if len(nodes) > _MOST_NODES:
         _line(out, f"and {len(nodes) - _MOST_NODES} more nodes in {run.summary}")
     for fault in summary["faults"]:
-        _line(out, f"fault in round {fault['round']}: {fault['node']} lost {fault['peer']} "
-                   f"({fault['what']})")  # fmt: skip
+        what = fault["what"]
+        lost = f"refused {fault['peer']}" if what == "refused" else f"lost {fault['peer']} ({what})"
+        _line(out, f"fault in round {fault['round']}: {fault['node']} {lost}")
     for change in summary.get("changes", ()):
         _line(out, f"at {text.seconds(change['t_s'])}: {said(change)}")
     for each in summary.get("restarts", ()):

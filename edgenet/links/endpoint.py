@@ -43,8 +43,9 @@ _RETRY_S = 0.1
 _SIDE_BY_SIDE = 32
 _STRANGERS, _BURST = 64, 1024
 """Callers of whom nothing is proven: at one time, and as fast as they come."""
-_MOST_REFUSALS = 1000
-"""Strangers choose their names: what is remembered of them must have an end."""
+_MOST_REFUSALS, _MOST_TOLD = 1000, 20
+"""Strangers choose their names: what is remembered of them, and what of it stands in the journal,
+must have an end."""
 
 
 class Endpoint:
@@ -235,6 +236,8 @@ class Endpoint:
             if error.peer in self._refused or len(self._refused) >= _MOST_REFUSALS:
                 return
             self._refused[error.peer] = error
+            if len(self._refused) > _MOST_TOLD:
+                return
         self._shared.journal.event("fault", peer=error.peer, what="refused", why=str(error))
 
     def _admits(self, name: str) -> Verdict:
