@@ -6,6 +6,7 @@ N is the number of nodes that have a role (`edgenet check T` tells it); ranks ar
 order in which `edgenet check` lists them, unless each host names its own by --nodes. On several
 hosts every rank finds the others through torchrun's own store (MASTER_ADDR, MASTER_PORT); rank 0
 names the run's folder, and writes run.json and the results there once every rank has ended.
+`--resume RUN` in place of T goes on with a run.
 
 Set EDGENET_KEY to the same secret on every host: it is the join key of the links. torchrun watches
 the ranks in the launcher's place, and it ends all of them when one fails: that a scheme can do
@@ -22,11 +23,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from edgenet.cli.arguments import add_out, add_probe, add_topology, overrides
+from edgenet.cli.arguments import add_out, add_probe, add_topology, overrides, topology_of
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
 from edgenet.cli.show import print_summary
 from edgenet.errors import NODE_FAILED, InputError
-from edgenet.launchers import probing, shaping, torchrun
+from edgenet.launchers import probing, resuming, shaping, torchrun
 from edgenet.launchers.blame import told, verdict
 from edgenet.launchers.children import die_with_parent
 from edgenet.launchers.machinery import facts
@@ -52,7 +53,7 @@ _ENDS_S = 5.0  # for the other ranks, after rank 0's own end
 def execute(options: argparse.Namespace) -> int:
     """Run this rank's node; returns its exit code."""
     place = torchrun.place(os.environ)
-    plan = resolve(load(options.topology, overrides(options)))
+    plan = resolve(load(topology_of(options), overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     shaping.check_still(plan.topology)
     back_end = _back_end(place, plan.topology)
@@ -60,15 +61,17 @@ def execute(options: argparse.Namespace) -> int:
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")
     serve = place.rank == 0 and not place.store_stands
-    with open_store(*place.master, place.prefix, serve=serve) as store:
+    alone = resuming.taken(options.resume if place.rank == 0 else None)
+    with alone, open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place, key)
         names = _names(options.nodes, meeting, plan, place)
         name = names[place.rank]
-        run = meeting.run_dir(options.out, plan.topology.name)
+        run, after = _folder(options, meeting, plan, name)
         if place.apart and back_end.used == "netem":
             _shape(meeting, plan, plan.seat(name), address)
         probe = probing.order(plan.topology, back_end.used)
-        with _rendezvous(meeting, place, address, key) as (host, port):
+        whole = resuming.held(run.path)
+        with whole, _rendezvous(meeting, place, address, key) as (host, port):
             assignment = Assignment(
                 plan=plan,
                 name=name,
@@ -80,11 +83,26 @@ def execute(options: argparse.Namespace) -> int:
                 host_flops=meeting.calibrate(lambda: warm_up(plan)),
                 address=address,
                 probe=None if probe is None else ProbeOrder(**probe),
+                resume=after,
             )
-            record = Record(run, plan.topology, plan.seats, back_end, place.launcher)
+            record = Record(run, plan.topology, plan.seats, back_end, place.launcher, after)
             if place.rank == 0:
                 return _lead(assignment, meeting, record, names)
             return _take_part(assignment, meeting)
+
+
+def _folder(
+    options: argparse.Namespace, meeting: Meeting, plan: Plan, name: str
+) -> tuple[RunDir, int]:
+    """The run's folder, and the round to go on after."""
+    if options.resume is None:
+        return meeting.run_dir(options.out, plan.topology.name), 0
+    run = RunDir(options.resume)
+    after = meeting.resumed(run, name, plan.digest.hex())
+    if plan.seat(name).rank == 0:
+        resuming.clear(run)
+        _say(f"{run.path}: goes on after round {after} of {plan.topology.train.rounds}")
+    return run, after
 
 
 def _names(
@@ -189,7 +207,7 @@ def parser() -> Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_topology(made)
+    add_topology(made, resumable=True)
     add_out(made)
     add_probe(made)
     made.add_argument(

@@ -13,6 +13,8 @@ import pytest
 from edgenet.errors import InputError, NodeError
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.torchrun import Place, address, check_size, join_key, place
+from edgenet.meters.checkpoints import Shelf
+from edgenet.results.rundir import RunDir
 
 KEY = b"a key for tests"
 ENVIRONMENT = {
@@ -227,3 +229,31 @@ def test_a_forged_end_counts_as_none() -> None:
     second.leave(0)
     store.set("end/1", "0 forged")
     assert first.ends(5.0) == [0, None]
+
+
+def test_ranks_agree_on_the_newest_round_that_all_can_go_on_after(tmp_path: Path) -> None:
+    """Two hosts, each with the checkpoints of its own node; one was torn, one never written."""
+    places, store = ranks(2, 1), FakeStore()
+    hosts = [RunDir(tmp_path / name) for name in ("one", "two")]
+    saved = {"server": (0, [4, 6, 8]), "learner": (1, [2, 4, 6])}
+    for node, (host, rounds) in saved.items():
+        shelf = Shelf(hosts[host].path, node)
+        for number in range(1, 9):
+            shelf.begin(number)
+        for number in rounds:
+            shelf.write(number, lambda file: 0.0 * file.write(b"state"))
+    torn = Shelf(hosts[1].path, "learner").path(6)
+    torn.write_bytes(torn.read_bytes()[:-1])
+    hosts[0].run_json.write_text('{"digest": "d"}')
+
+    def agree(digest: str) -> list[int]:
+        with ThreadPoolExecutor(2) as pool:
+            met = [Meeting(store, each, KEY) for each in places]
+            work = zip(met, hosts, saved, strict=True)
+            asked = [pool.submit(each.resumed, run, node, digest) for each, run, node in work]
+            return [each.result() for each in asked]
+
+    assert agree("d") == [4, 4]
+    store = FakeStore()
+    with pytest.raises(InputError, match="is complete, or of another topology, or"):
+        agree("another")

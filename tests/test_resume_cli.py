@@ -14,10 +14,17 @@ import psutil
 import pytest
 import torch
 from small_runs import assert_same, events, run_processes, topology
+from test_resume import Stopped, stop_in
+from test_resume import spec as small_spec
 
+from edgenet.cli.main import main
+from edgenet.errors import EdgenetError
 from edgenet.meters.checkpoints import Shelf
-from edgenet.results.rundir import RunDir
+from edgenet.node.plan import resolve
+from edgenet.node.threads import run_in_threads
+from edgenet.results.rundir import RunDir, runs
 from edgenet.topology.load import dump
+from edgenet.topology.spec import Topology
 
 pytestmark = pytest.mark.processes
 
@@ -66,3 +73,32 @@ def test_a_run_whose_launcher_was_killed_goes_on(tmp_path: Path) -> None:
     refused = edgenet("run", "--resume", run.path)
     assert refused.returncode == 2
     assert "this run is complete (80 rounds)" in refused.stderr
+
+
+def stopped(spec: Topology, out: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run of `spec` as `edgenet run` would leave it when it is killed in round 4."""
+    plan, run = resolve(spec), RunDir(out)
+    with monkeypatch.context() as patch:
+        stop_in(4, patch)
+        with pytest.raises((Stopped, EdgenetError)):
+            run_in_threads(plan, out)
+    run.topology.write_text(dump(plan.topology), encoding="utf-8")
+    run.run_json.write_text(json.dumps({"digest": plan.digest.hex(), "rounds": 5}))
+    return run
+
+
+def test_a_comparison_goes_on_in_the_middle_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_spec("fedavg")
+    file, out = tmp_path / "small.yaml", tmp_path / "compare"
+    file.write_text(dump(spec), encoding="utf-8")
+    run = stopped(spec, out / "runs" / "small-20260101-000000", monkeypatch)
+    assert main(["compare", str(file), "--schemes", "fedavg", "--out", str(out)]) == 0
+    assert f"{run.path}: goes on after round 3 of 5" in capsys.readouterr().err
+    assert [each.path for each in runs(out / "runs")] == [run.path]
+    run_in_threads(resolve(spec), tmp_path / "whole")
+    mine, other = (torch.load(each / "model.pt", weights_only=True)
+                   for each in (run.path, tmp_path / "whole"))  # fmt: skip
+    assert_same(mine, other, exact=True)
+    assert run.run()["attempts"][-1]["exit_code"] == 0

@@ -1,7 +1,8 @@
 """Run several schemes, one after another, on the same network, and set them side by side.
 
 Everything is checked before the first run starts. What was run before into the same --out is not
-run again, so an interrupted comparison goes on where it stopped, and further schemes or seeds join
+run again, and what stopped half-way goes on from its checkpoints: an interrupted comparison goes on
+where it stopped, and further schemes or seeds join
 it. A run that fails is told, and the others go on.
 
   edgenet compare T --schemes fedavg,psl,sglr:phi=0.5:alpha=1 --seeds 3 --out DIR
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from edgenet.cli.run import Ended, say
 from edgenet.cli.show import read
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
-from edgenet.launchers.local import Local, Request
+from edgenet.launchers.local import Local, Outcome, Request
 from edgenet.launchers.record import environment
 from edgenet.results.compare import COLUMNS, Comparison, Trial, default_target, trial
 from edgenet.results.compare_plots import draw
@@ -100,7 +101,7 @@ def execute(options: argparse.Namespace) -> int:
             done[point] = run
             continue
         say(f"{what} ...")
-        outcome = Local(say=say).run(_request(options, point))
+        outcome = _run(_request(options, point), point, what)
         if outcome.exit_code == INTERRUPTED:
             _finish(options, schemes, done, about)
             raise Ended(f"interrupted; the same command goes on at {what}", INTERRUPTED)
@@ -181,16 +182,33 @@ def _request(options: argparse.Namespace, point: Point) -> Request:
     )
 
 
+def _run(request: Request, point: Point, what: str) -> Outcome:
+    """Go on with an earlier run that stopped half-way, or start one."""
+    begun = [
+        run for run in _like(request.out, point) if any(run.nodes.glob("*/checkpoints/*.ckpt"))
+    ]
+    if begun:
+        try:
+            return Local(say=say).run(replace(request, resume=begun[0].path))
+        except InputError as error:
+            say(f"{what}: begins anew: {error}")
+    return Local(say=say).run(request)
+
+
 def _earlier(folder: Path, point: Point) -> RunDir | None:
     """The newest run in `folder` that is what `point` asks for, and ended well."""
+    return next((r for r in _like(folder, point) if r.run().get("exit_code") == DONE), None)
+
+
+def _like(folder: Path, point: Point) -> Iterator[RunDir]:
+    """The runs in `folder` that are what `point` asks for, newest first."""
     for run in reversed(runs(folder)):
         same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
         if point.code is not None:  # a scheme of the user's own may have changed since
             file, content = run.path / point.code[0], point.code[1]
             same = same and file.is_file() and file.read_bytes() == content
-        if same and run.run().get("exit_code") == DONE:
-            return run
-    return None
+        if same:
+            yield run
 
 
 def _finish(

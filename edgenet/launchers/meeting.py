@@ -16,8 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from edgenet.errors import InputError, NodeError
+from edgenet.errors import DONE, InputError, NodeError
 from edgenet.launchers.torchrun import Place
+from edgenet.meters.checkpoints import Shelf
 from edgenet.results.rundir import RunDir, new_run_dir
 
 _TOGETHER = timedelta(seconds=60)  # for ranks that were started together but import slowly
@@ -75,6 +76,34 @@ class Meeting:
         path = base / folder
         path.mkdir(parents=True, exist_ok=True)
         return RunDir(path)
+
+    def resumed(self, run: RunDir, node: str, digest: str) -> int:
+        """The newest round that all ranks can go on after, of a run in this folder; every host has
+        one, with the checkpoints of its own nodes.
+
+        Args:
+            run: the folder.
+            node: this rank's.
+            digest: of the plan.
+
+        Raises:
+            InputError: there is none, or it is not this run.
+        """
+        shelf, about = Shelf(run.path, node), run.run()
+        if self._place.rank == 0:
+            open_ = about.get("digest") == digest and about.get("exit_code") != DONE
+            self._put("rounds", " ".join(map(str, shelf.rounds())) if open_ else "")
+        rounds = self._take("rounds").split()
+        mine = [number for number in rounds if shelf.fits(int(number))]
+        self._put(f"fits/{self._place.rank}", " ".join(mine))
+        theirs = [self._take(f"fits/{rank}").split() for rank in range(self._place.size)]
+        common = [int(number) for number in rounds if all(number in each for each in theirs)]
+        if not common:
+            raise InputError(
+                f"{run.path}: is complete, or of another topology, or has no round of which every "
+                "node has a sound checkpoint (hosts without a common folder need faults.checkpoint)"
+            )
+        return max(common)
 
     def rendezvous(self, served: tuple[str, int] | None) -> tuple[str, int]:
         """Host and port of the table where nodes find each other; rank 0 serves it and says so."""

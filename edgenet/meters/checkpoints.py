@@ -141,6 +141,11 @@ class Shelf:
             return f"is torn ({length} of {header.length} bytes)"
         return None if digest.hexdigest() == header.digest else "was altered (its digest differs)"
 
+    def fits(self, number: int) -> bool:
+        """Whether the node can go on after a round."""
+        last = self.last(number)
+        return last == 0 or self.wrong(last) is None
+
     def content(self, number: int) -> bytes:
         """What torch.save made, of a file that is sound."""
         return self.path(number).read_bytes()[_HEADER:]
