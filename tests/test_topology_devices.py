@@ -44,7 +44,8 @@ def test_fields_may_be_written_out_and_set() -> None:
     text = TEXT.format(value="{cores: 2, memory_bytes: 1.0e+9}")
     spec = loads(text, "t.yaml", ["devices.my-pi.training_flops=5e9"])
     mine = spec.device("learner0")
-    assert (mine.cores, mine.memory_bytes, mine.training_flops) == (2, 1e9, 5e9)
+    assert (mine.cores, mine.memory_bytes, mine.training_flops) == (2, 10**9, 5e9)
+    assert isinstance(mine.memory_bytes, int)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,7 @@ def test_fields_may_be_written_out_and_set() -> None:
         ("nowhere.yaml", r"t.yaml:2: .*no profile for 'my-pi': .*cannot be read"),
         ("{speed: 3}", "t.yaml:2: .*a device has no 'speed'; it has name"),
         ("{cores: many}", "t.yaml:2: .*cores is 'many'; it must be a number"),
+        ("{cores: 1.5}", "t.yaml:2: .*cores is 1.5; it must be a whole number"),
         ("{memory_bytes: 0}", "t.yaml:2: .*it must be above 0"),
         ("7", "t.yaml:2: .*must be the path of a file that `edgenet bench"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from edgenet.devices.profile import Device
 
 _NUMBERS = ("cores", "memory_bytes", "matrix_flops", "training_flops", "idle_w", "load_w")
+_WHOLE = ("cores", "memory_bytes")
 _DEFAULTS: dict[str, Any] = {**dict.fromkeys(_NUMBERS), "description": "", "source": "given"}
 
 
@@ -53,4 +55,11 @@ def as_device(fields: Mapping[str, Any]) -> Device:
             raise ValueError(f"a device's {key} is {value!r}; it must be a number")
     if not isinstance(fields.get("name"), str):
         raise ValueError("a device needs a name")
-    return Device(**{**_DEFAULTS, **fields, "derived": tuple(fields.get("derived") or ())})
+    whole = {key: _whole(key, fields[key]) for key in _WHOLE if fields.get(key) is not None}
+    return Device(**{**_DEFAULTS, **fields, **whole, "derived": tuple(fields.get("derived") or ())})
+
+
+def _whole(key: str, value: float) -> int:
+    if not math.isfinite(value) or value != int(value):
+        raise ValueError(f"a device's {key} is {value!r}; it must be a whole number")
+    return int(value)
