@@ -26,6 +26,8 @@ def failure(run: RunDir, referee: Referee) -> str | None:
         what = f"{culprit} did not end although all its peers had failed (frozen?)"
     else:
         what = told(run, culprit, referee.ends[culprit])
+    if referee.restarts[culprit]:
+        what = f"{what}; it was started again as often as faults.restart allows"
     if first != culprit and first in referee.ends:
         what = f"{what}; before that, {told(run, first, referee.ends[first])}"
     return f"{what} (log: {run.log(culprit)})"

@@ -1,26 +1,27 @@
 """Who comes, leaves and comes back while a run goes on.
 
 Carries out the topology's `start`, `stop` and `kill`, and starts again, `faults.restart` times
-each, nodes that the run can do without and that were killed, failed or froze. What happened goes
-into the run's own journal:
+each, nodes that were killed, failed or froze: one by one those that the run can do without, all of
+them after the loss of another (`recovery`). What happened goes into the run's own journal:
 
 | e | fields |
 | --- | --- |
 | `change` | as in `conductor`; asked_round in place of asked_s where a round was waited for |
-| `restarted` | node, number, of (how often it may be), why (a sentence) |
+| `restarted` | node, number, of (how often it may be), why; where all were, also after (the round \
+after which they went on) and thrown_s (the seconds since that had been done) |
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgenet.errors import BAD_INPUT
 from edgenet.launchers.blame import told
 from edgenet.launchers.policy import End, Referee
+from edgenet.launchers.recovery import Begin, Recovery
 from edgenet.launchers.witness import Witness
 from edgenet.meters import Journal
 from edgenet.meters.start import Start
@@ -50,6 +51,7 @@ class Comings:
         topology: what is run.
         referee: keeps the score; told of those who are absent or come back.
         starter: starts and signals nodes.
+        begin: starts all of them.
         say: takes lines for the user.
         resumed: the journals hold an earlier attempt.
     """
@@ -60,20 +62,21 @@ class Comings:
         topology: Topology,
         referee: Referee,
         starter: Starter,
+        begin: Begin,
         say: Callable[[str], None],
         *,
         resumed: bool = False,
     ) -> None:
         self._run, self._referee, self._starter, self._say = run, referee, starter, say
-        self._budget, self._restarts = topology.faults.restart, Counter[str]()
         self._seats = {seat.name: seat for seat in referee.seats}
         events = [event for event in topology.events if event.kind in COMINGS]
         self._events = sorted(events, key=lambda event: (event.at_s, event.at_round or 0))
         self._witness = Witness(run, referee.seats)
         if resumed:
             self._witness.skip()
+        self._recovery = Recovery(run, referee, self._witness, starter, begin, self._note, say)
         self._start = Start.of(run.path)
-        self._held: dict[str, str] = {}
+        self._held: dict[str, tuple[str, float]] = {}
         self._leaving: dict[str, float] = {}
         self._journal: Journal | None = None
         self.later = late_starters(events)
@@ -81,29 +84,30 @@ class Comings:
         referee.absent |= self.later
 
     def ended(self, name: str) -> bool:
-        """A node has ended, the referee knows: start it again if that is wanted. Returns whether
-        it is, or may yet be."""
+        """A node has ended, the referee knows: start it, or all of them, again if that is wanted.
+        Returns whether that is, or may yet be, so."""
         end = self._referee.ends[name]
         self._leaving.pop(name, None)
+        if self._recovery.takes(name, end):
+            self._held.clear()
+            return True
         if not self._may_return(name, end):
             return False
         self._witness.look()
         suspect = self._witness.silent_peer(name)
-        if suspect is not None and self._witness.still(suspect):
-            self._held[name] = suspect  # to whom could it return?
+        if suspect is not None:
+            self._held[name] = suspect, time.time()  # if that is frozen, to whom could it return?
         else:
             self._start_again(name, end)
         return True
 
-    def spent(self, name: str) -> bool:
-        """Whether a node was started again as often as it may be."""
-        return 0 < self._budget <= self._restarts[name]
-
     def look(self) -> None:
         """What is due now. To be called several times a second."""
-        if not (self._events or self._budget or self._leaving):
+        if not (self._events or self._referee.restart or self._leaving):
             return
         self._witness.look()
+        if self._referee.restart:
+            self._recovery.look()
         if not self._referee.going_on:
             return
         for event in [event for event in self._events if self._due_since(event) is not None]:
@@ -112,8 +116,8 @@ class Comings:
         for name in [name for name, end in self._leaving.items() if now >= end]:
             del self._leaving[name]
             self._starter.signal(name, signal.SIGKILL)
-        for name, suspect in list(self._held.items()):
-            if not self._witness.still(suspect):
+        for name, (suspect, since_s) in list(self._held.items()):
+            if self._witness.wrote(suspect) > since_s:
                 del self._held[name]
                 self._start_again(name, self._referee.ends[name])
         self._end_frozen()
@@ -125,16 +129,15 @@ class Comings:
 
     def _may_return(self, name: str, end: End) -> bool:
         wanted = not (end.good or end.stopped or end.code == BAD_INPUT)
-        can = self._seats[name].returns and self._restarts[name] < self._budget
+        can = self._seats[name].returns and self._referee.may_restart(name)
         return wanted and can and self._referee.going_on
 
     def _start_again(self, name: str, end: End) -> None:
-        self._restarts[name] += 1
-        number, why = self._restarts[name], told(self._run, name, end)
-        fields = {"node": name, "number": number, "of": self._budget, "why": why}
-        self._note("restarted", fields)
-        if self._restarts.total() <= _MOST_TOLD:
-            self._say(f"{why}; it is started again ({number} of {self._budget})")
+        number, of = self._referee.count_restart(name)
+        why = told(self._run, name, end)
+        self._note("restarted", node=name, number=number, of=of, why=why)
+        if self._referee.restarts.total() <= _MOST_TOLD:
+            self._say(f"{why}; it is started again ({number} of {of})")
         self._fork(name)
 
     def _fork(self, name: str) -> None:
@@ -147,7 +150,7 @@ class Comings:
         for name, seat in self._seats.items():
             if (
                 seat.returns
-                and self._restarts[name] < self._budget
+                and self._referee.may_restart(name)
                 and self._referee.runs(name)
                 and self._witness.accused(name, self._referee.runs)
                 and self._witness.still(name)
@@ -181,9 +184,9 @@ class Comings:
         when = "asked_s" if event.at_round is None else "asked_round"
         asked = event.at_s if event.at_round is None else event.at_round
         fields = {"what": event.kind, "target": name, "says": sentence(event), when: asked}
-        self._note("change", {**fields, "late_s": round(late_s, 4)})
+        self._note("change", late_s=round(late_s, 4), **fields)
 
-    def _note(self, name: str, fields: dict[str, object]) -> None:
+    def _note(self, event_: str, **fields: Any) -> None:
         if self._journal is None:
             self._journal = Journal(self._run.events_file)
-        self._journal.event(name, **fields)
+        self._journal.event(event_, **fields)

@@ -64,26 +64,34 @@ class ForkServer:
         self._ground: Ground | None = None
         self._groups: dict[str, Group] = {}
         self._kills: dict[str, int] = {}
+        self._plan: Any = None
+        self._host_flops: float | None = None
+        self._shared_bytes = 0
+        self._job: Job
 
     def serve(self) -> int:
         """Carry out one run, from the first order to the last reaped node."""
         try:
-            order, shared_bytes = self._order("resolve"), resident_bytes()
+            order, self._shared_bytes = self._order("resolve"), resident_bytes()
             with self._refusing():
-                plan = self._machinery.resolve(order["path"], order["overrides"])
-                self._report("plan", **self._machinery.describe(plan))
-                host_flops = self._machinery.warm_up(plan)
-            self._report("ready", host_flops=host_flops, shared_bytes=shared_bytes)
+                self._plan = self._machinery.resolve(order["path"], order["overrides"])
+                self._report("plan", **self._machinery.describe(self._plan))
+                self._host_flops = self._machinery.warm_up(self._plan)
+            flops = self._host_flops
+            self._report("ready", host_flops=flops, shared_bytes=self._shared_bytes)
             order = self._order("start")
         except Over:
             return NODE_FAILED
         self._ground = Ground(**order["ground"]) if order["ground"] else None
         self._groups = {node: group(fields) for node, fields in order["groups"].items()}
-        with self._listener() as listener, held(Path(order["run_dir"])) as folder:
-            self._close = (folder,)
-            job = _job(order, listener, host_flops)
-            later = frozenset(order["later"])
-            self._run(plan, replace(job, shared_bytes=shared_bytes), listener, later)
+        gc.collect()
+        gc.freeze()  # the collector would touch, and so copy, the pages the nodes share
+        with held(Path(order["run_dir"])) as folder, _wakeups() as wakeup:
+            signal.signal(signal.SIGTERM, lambda *_: self._stop(_GRACE_S))
+            self._close = (folder, self._orders.fd, self._reports, *wakeup)
+            self._begin(order)
+            self._supervise(wakeup[0])
+            self._end_rendezvous()
         return DONE
 
     def _listener(self) -> socket.socket:
@@ -114,41 +122,44 @@ class ForkServer:
         except BrokenPipeError:
             self._stop(_GRACE_S)
 
-    def _run(self, plan: Any, job: Job, listener: socket.socket, later: frozenset[str]) -> None:
-        gc.collect()
-        gc.freeze()  # the collector would touch, and so copy, the pages the nodes share
-        with _wakeups() as wakeup:
-            signal.signal(signal.SIGTERM, lambda *_: self._stop(_GRACE_S))
-            self._close += (self._orders.fd, self._reports, *wakeup)
-            try:
-                self._rendezvous.fork("", None, self._close, partial(self._meet, listener, job.key))
-                listener.close()
-                for seat in plan.seats:
-                    if seat.name not in later:
-                        self._fork(plan, job, seat.name)
-            except OSError as error:
-                self._report("refused", code=NODE_FAILED, text=_no_room(self._children, error))
-                self._stop(_GRACE_S)
-            self._supervise(wakeup[0], plan, job)
-            self._rendezvous.signal(signal.SIGKILL)
-            while len(self._rendezvous):
-                self._rendezvous.reap()
+    def _begin(self, order: dict[str, Any]) -> None:
+        """Start the nodes: for the first time, or all of them again after all have ended."""
+        self._end_rendezvous()
+        try:
+            with self._listener() as listener:
+                job = _job(order, listener, self._host_flops)
+                self._job = replace(job, shared_bytes=self._shared_bytes)
+                self._rendezvous.fork("", None, self._close, partial(self._meet, listener))
+            for seat in self._plan.seats:
+                if seat.name not in order["later"]:
+                    self._fork(seat.name, self._job)
+        except OSError as error:
+            self._refuse(error)
+            self._stop(_GRACE_S)
 
-    def _meet(self, listener: socket.socket, key: bytes) -> int:
-        with self._machinery.rendezvous(listener, key):
+    def _refuse(self, error: OSError) -> None:
+        self._report("refused", code=NODE_FAILED, text=_no_room(self._children, error))
+
+    def _meet(self, listener: socket.socket) -> int:
+        with self._machinery.rendezvous(listener, self._job.key):
             while True:
                 signal.pause()
 
-    def _fork(self, plan: Any, job: Job, node: str) -> None:
+    def _end_rendezvous(self) -> None:
+        self._rendezvous.signal(signal.SIGKILL)
+        while len(self._rendezvous):
+            self._rendezvous.reap()
+
+    def _fork(self, node: str, job: Job) -> None:
         if self._kill_at is not None:
             return
-        pid = self._children.fork(node, job.log(node), self._close, self._body(plan, node, job))
+        pid = self._children.fork(node, job.log(node), self._close, self._body(node, job))
         self._report("started", node=node, pid=pid)
 
-    def _body(self, plan: Any, node: str, job: Job) -> Callable[[], int]:
+    def _body(self, node: str, job: Job) -> Callable[[], int]:
         if self._ground is not None:
             job = replace(job, address=self._ground.addresses[node])
-        body: Callable[[], int] = partial(self._machinery.run_node, plan, node, job)
+        body: Callable[[], int] = partial(self._machinery.run_node, self._plan, node, job)
         if self._ground is not None:
             body = self._ground.on(node, body)
         return within(self._groups[node], body) if node in self._groups else body
@@ -159,14 +170,13 @@ class ForkServer:
         self._kills[node] = self._groups[node].kills() if node in self._groups else 0
         return self._kills[node] > before
 
-    def _supervise(self, wakeup: int, plan: Any, job: Job) -> None:
-        """Until the last node has ended and none can come any more."""
-        again = replace(job, again=True, resume=0)  # others have gone on meanwhile
+    def _supervise(self, wakeup: int) -> None:
+        """Until the stop was ordered and the last node has ended."""
         while True:
             ended = self._children.reap()
             for reaped in ended:
                 if reaped.signal == signal.SIGKILL and self._outgrew(reaped.node):
-                    self._machinery.outgrown(plan, reaped.node, job)
+                    self._machinery.outgrown(self._plan, reaped.node, self._job)
                 self._report("ended", **vars(reaped))
             if not len(self._children):
                 if ended:
@@ -174,24 +184,25 @@ class ForkServer:
                 if self._kill_at is not None:
                     return
             for order in self._wait(wakeup):
-                self._carry_out(order, plan, again)
+                self._carry_out(order)
             if self._orders.ended:
                 self._stop(_GRACE_S)
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._children.signal(signal.SIGKILL)
 
-    def _carry_out(self, order: dict[str, Any], plan: Any, job: Job) -> None:
+    def _carry_out(self, order: dict[str, Any]) -> None:
         match order["do"]:
+            case "start":
+                self._begin(order)
             case "stop":
                 self._stop(order["grace_s"])
             case "signal":
                 self._children.signal(signal.Signals(order["number"]), order["node"])
             case "fork":
-                try:
-                    self._fork(plan, job, order["node"])
+                try:  # without a checkpoint: the others have gone on meanwhile
+                    self._fork(order["node"], replace(self._job, again=True, resume=0))
                 except OSError as error:
-                    text = _no_room(self._children, error)
-                    self._report("refused", code=NODE_FAILED, text=text)
+                    self._refuse(error)
 
     def _wait(self, wakeup: int) -> list[dict[str, Any]]:
         """Wait until a child has ended, orders have come (they are returned), or the grace is

@@ -15,6 +15,7 @@ start every node but those that come `later` |
 | server | `is: ended, node, pid, code, signal` | a node was reaped; one of the two is null |
 | launcher | `do: fork, node` | start one node, later than others or again |
 | launcher | `do: signal, node, number` | send a signal to one node |
+| launcher | `do: start, ...` | once every node was reaped: start all of them again |
 | launcher | `do: stop, grace_s` | SIGTERM to every node, SIGKILL after the grace; then it ends |
 | server | `is: empty` | every node was reaped; whether it ends, the launcher decides |
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,19 @@ class Outcome:
     """The sentence it ends with, or None when all went well."""
 
 
+@dataclass(frozen=True)
+class _Playing:
+    """A cast on its way."""
+
+    supervisor: Supervisor
+    cast: Cast
+    referee: Referee
+    run: RunDir
+    topology: Topology
+    after: int
+    """The round that it goes on after; 0: from the start."""
+
+
 class Local:
     """Runs topologies on this host.
 
@@ -117,24 +130,14 @@ class Local:
                 run, after = self._folder(request, cast, topology, grounds)
                 record = Record(run, topology, cast.seats, back_end, launcher, after)
                 record.write(host_flops=cast.host_flops, limits=held.told(), **cast.facts)
-                referee = Referee(seats=cast.seats, limits=self._limits)
+                restart = topology.faults.restart
+                referee = Referee(seats=cast.seats, limits=self._limits, restart=restart)
                 probing = Probing(topology, _peers(cast), back_end.used, only=request.probe_only)
                 error = probing.packets(network)
                 if error is None:
-                    ground = network.ground if network else None
-                    again = after > 0
-                    comings = Comings(run, topology, referee, supervisor, self._say, resumed=again)
-                    later, used = comings.later, back_end.used
                     supervisor.hold(held.order())
-                    there = [seat.name for seat in cast.seats if seat.name not in later]
-                    apply = network.apply if network else None
-                    conductor = Conductor(run, topology, there, apply, used, resumed=again)
-                    supervisor.start(run.path, used, ground, probing.order, after, later)
-                    control = Control(run, conductor, supervisor, referee)
-                    beside, view_ = closing(comings), self._show(run, topology)
-                    with beside, conductor, control, view_ as view:
-                        whole = _Whole(view, conductor, *([network] if network else []))
-                        error = self._watch(supervisor, cast, referee, whole, run, comings)
+                    on = _Playing(supervisor, cast, referee, run, topology, after)
+                    error = self._play(on, back_end.used, network, probing.order)
             if network is not None:
                 record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
             record.write(limits=held.told())
@@ -162,17 +165,36 @@ class Local:
         self._say(f"{run.path}: goes on after round {common.round} of {topology.train.rounds}")
         return run, common.round
 
-    def _watch(
-        self, supervisor: Supervisor, cast: Cast, referee: Referee, view: View, run: RunDir,
-        comings: Comings,
-    ) -> str | None:  # fmt: skip
+    def _play(
+        self, on: _Playing, used: str, network: Built | None, order: Mapping[str, Any] | None
+    ) -> str | None:
+        """Start the nodes, and see to them to the end; the sentence if the launcher failed."""
+        run, topology, referee = on.run, on.topology, on.referee
+        ground, apply = (network.ground, network.apply) if network else (None, None)
+
+        def begin(after: int, absent: Collection[str]) -> None:
+            # Who starts again finds links that were measured before.
+            probe = None if referee.restarts else order
+            on.supervisor.start(run.path, used, ground, probe, after, absent)
+
+        resumed, say = on.after > 0, self._say
+        comings = Comings(run, topology, referee, on.supervisor, begin, say, resumed=resumed)
+        there = [seat.name for seat in on.cast.seats if seat.name not in comings.later]
+        conductor = Conductor(run, topology, there, apply, used, resumed=resumed)
+        begin(on.after, comings.later)
+        control = Control(run, conductor, on.supervisor, referee)
+        with closing(comings), conductor, control, self._show(run, topology) as view:
+            whole = _Whole(view, conductor, *([network] if network else []))
+            return self._watch(on, whole, comings)
+
+    def _watch(self, on: _Playing, view: View, comings: Comings) -> str | None:
         """Until every node has ended; the sentence if the launcher itself failed."""
         updated = 0.0
         try:
-            for report in supervisor.watch(cast, referee):
+            for report in on.supervisor.watch(on.cast, on.referee):
                 ended = report["node"] if report and report["is"] == "ended" else None
                 if ended is not None and not comings.ended(ended):
-                    self._tell_loss(run, referee, ended, comings)
+                    self._tell_loss(on.run, on.referee, ended)
                 comings.look()
                 if time.monotonic() - updated > _VIEW_S:
                     view.update()
@@ -196,7 +218,7 @@ class Local:
         if not needed.fits:
             self._say(str(needed))
 
-    def _tell_loss(self, run: RunDir, referee: Referee, node: str, comings: Comings) -> None:
+    def _tell_loss(self, run: RunDir, referee: Referee, node: str) -> None:
         """Say so when a node was lost that the run can do without."""
         end = referee.ends[node]
         if end.good or end.stopped or referee.culprit is not None:
@@ -205,7 +227,7 @@ class Local:
         if losses > _MOST_LOSSES:
             return
         what = told(run, node, end)
-        if comings.spent(node):
+        if referee.restarts[node]:
             what = f"{what}; it was started again as often as faults.restart allows"
         self._say(f"{what}; the run goes on without it" if end.signal is not None else what)
         if losses == _MOST_LOSSES:

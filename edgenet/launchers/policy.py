@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -88,10 +89,16 @@ class Referee:
     """... by the user or the system."""
     absent: set[str] = field(default_factory=set)
     """Nodes that are not there because the topology says so."""
+    restart: int = 0
+    """How often a node may be started again (`faults.restart`)."""
+    restarts: Counter[str] = field(default_factory=Counter)
+    """How often each was."""
+    recovering: bool = False
+    """An essential node was lost; the others are ended, and all start again."""
 
     def ended(self, name: str, code: int | None, signal_: int | None, now: float) -> End:
         """Record that a node's process was reaped."""
-        stopped = self.stopping or name in self.absent
+        stopped = self.stopping or self.recovering or name in self.absent
         self.ends[name] = End(code=code, signal=signal_, at=now, stopped=stopped)
         return self.ends[name]
 
@@ -106,17 +113,38 @@ class Referee:
 
     @property
     def over(self) -> bool:
-        """Whether every node has ended that was to be there."""
-        return not any(self.runs(seat.name) for seat in self.seats)
+        """Whether every node has ended that was to be there, and none starts again."""
+        return not self.recovering and not any(self.runs(seat.name) for seat in self.seats)
 
     @property
     def going_on(self) -> bool:
         """Whether there is a run that a node could come (back) to."""
-        return not self.stopping and self.culprit is None and not self._essential_done
+        busy = self.stopping or self.recovering
+        return not busy and self.culprit is None and not self._essential_done
+
+    def may_restart(self, name: str) -> bool:
+        """Whether a node was not started again as often as it may be."""
+        return self.restarts[name] < self.restart
+
+    def count_restart(self, name: str) -> tuple[int, int]:
+        """A node is started again: (the how-manieth time, of how many)."""
+        self.restarts[name] += 1
+        return self.restarts[name], self.restart
+
+    def start_over(self) -> None:
+        """All nodes that are not absent were started again."""
+        self.ends.clear()
+        self.recovering = False
+
+    def hanging(self, now: float) -> str | None:
+        """The essential node that runs on although all its peers have failed; None: none does."""
+        if self.culprit is not None or self._essential_done:
+            return None
+        return next((seat.name for seat in self.seats if self._hangs(seat, now)), None)
 
     def must_stop(self, now: float) -> bool:
         """Whether the nodes that are left have to be stopped now; says so once."""
-        if self.stopping or self.over or not self._overdue(now):
+        if self.stopping or self.recovering or self.over or not self._overdue(now):
             return False
         self.stopping = True
         return True
@@ -157,7 +185,7 @@ class Referee:
             return now >= self.ends[culprit].at + self.limits.notice_s
         if self._essential_done:
             return now >= self._last_essential_end + self.limits.rest_s
-        self.hung = next((s.name for s in self.seats if self._hangs(s, now)), None)
+        self.hung = self.hanging(now)
         return self.hung is not None
 
     @property
@@ -166,7 +194,7 @@ class Referee:
         return max(ends, default=0.0)
 
     def _hangs(self, seat: Seat, now: float) -> bool:
-        if not seat.essential or seat.name in self.ends or not seat.peers:
+        if not seat.essential or not self.runs(seat.name):
             return False
         there = [peer for peer in seat.peers if peer in self.ends or peer not in self.absent]
         ends = [self.ends.get(peer) for peer in there]

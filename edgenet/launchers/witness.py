@@ -35,6 +35,10 @@ class Witness:
         self._still_s = max(_LEAST_STILL_S, len(seats) * _STILL_PER_NODE_S)
         self._accusers: dict[str, set[str]] = {}
         self._ended_for: dict[str, str] = {}
+        self.joined: dict[str, float] = {}
+        """When (epoch seconds) each node had all its links, the last time."""
+        self.reported: dict[int, float] = {}
+        """When each round was done, the last time."""
         self.round = 1
         """The round that has begun, as far as nodes have reported the ends of others."""
 
@@ -64,11 +68,14 @@ class Witness:
 
     def still(self, node: str) -> bool:
         """Whether `node` has written nothing for so long that it must be frozen."""
+        return 0 < self.wrote(node) < self._clock() - self._still_s
+
+    def wrote(self, node: str) -> float:
+        """When (epoch seconds) `node` wrote the last line; 0: none yet."""
         try:
-            written = self._run.events(node).stat().st_mtime
+            return self._run.events(node).stat().st_mtime
         except OSError:
-            return False
-        return self._clock() - written > self._still_s
+            return 0.0
 
     def _add(self, event: Event) -> None:
         match event.name:
@@ -79,6 +86,9 @@ class Witness:
                 self._accusers.get(event.text("peer"), set()).discard(event.node)
             case "round":
                 self.round = max(self.round, event.round + 1)
+                self.reported[event.round] = event.t
+            case "joined":
+                self.joined[event.node] = event.t
             case "fault" if event.text("what") == "silent":
                 self._accusers.setdefault(event.text("peer"), set()).add(event.node)
             case "end" if event.text("silent"):

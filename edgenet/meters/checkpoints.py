@@ -272,6 +272,10 @@ class Notice:
         except (OSError, ValueError):
             return []
 
+    def clear(self) -> None:
+        """The nodes start again."""
+        self._path.unlink(missing_ok=True)
+
     def announce(self, number: int) -> None:
         """One more."""
         rounds = [*(each for each in self.rounds() if each < number), number][-self._SHOWN :]

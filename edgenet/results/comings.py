@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgenet.results.events import Event
 from edgenet.results.tally import NodeTally, Tally
 
 LOST = "lost"
@@ -32,8 +33,9 @@ def status(node: NodeTally, tally: Tally, *, later: bool) -> str:
 
 
 def restarts(tally: Tally) -> list[dict[str, Any]]:
-    """Every time that a node was started again: what had become of it, and after how many seconds
-    it had its links again (None: never)."""
+    """Every time that a node, or with it all of them, was started again: what had become of it,
+    after how many seconds it had its links again (None: never), and, where all were, after which
+    round they went on and how much time that has cost."""
     found = []
     for event in tally.restarts:
         name = event.text("node")
@@ -47,6 +49,16 @@ def restarts(tally: Tally) -> list[dict[str, Any]]:
                 "of": event.count("of"),
                 "why": event.text("why"),
                 "back_s": None if back is None else round(back - event.t, 6),
+                **_lost(event, back),
             }
         )
     return found
+
+
+def _lost(event: Event, back: float | None) -> dict[str, Any]:
+    """Of a restart of all: what was thrown away, and the time until they were back."""
+    if "after" not in event.fields:
+        return {}
+    thrown_s = event.number("thrown_s") or 0.0
+    lost_s = None if back is None else round(thrown_s + back - event.t, 6)
+    return {"after": event.count("after"), "thrown_s": thrown_s, "lost_s": lost_s}

@@ -62,5 +62,10 @@ def _place(t_s: float, rounds: Sequence[Mapping[str, Any]]) -> float:
 def again(restart: Mapping[str, Any]) -> str:
     """What became of a node, and how long it took until it was back."""
     back_s = restart["back_s"]
+    times = f"{restart['number']} of {restart['of']}"
+    if "after" in restart:
+        cost = "they never joined" if back_s is None else f"{text.seconds(restart['lost_s'])} lost"
+        after = f"after round {restart['after']}" if restart["after"] else "from the beginning"
+        return f"{restart['why']}; all nodes were started again {after} ({times}), {cost}"
     back = "never came back" if back_s is None else f"was back after {text.seconds(back_s)}"
-    return f"{restart['why']}; started again ({restart['number']} of {restart['of']}), it {back}"
+    return f"{restart['why']}; started again ({times}), it {back}"
