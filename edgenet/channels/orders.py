@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from edgenet.meters.journal import SCHEMA_VERSION
 from edgenet.topology.spec import TimedEvent
 
 _LOOK_S = 0.05
@@ -32,7 +33,8 @@ class Orders:
     def give(self, event: TimedEvent) -> None:
         """Write one down."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(event)) + "\n")
+            line = {**asdict(event), "schema_version": SCHEMA_VERSION}
+            file.write(json.dumps(line) + "\n")
 
     def new(self) -> list[TimedEvent]:
         """Those that have come since the last call; looks at the file now and then."""
@@ -59,4 +61,5 @@ class Orders:
 
 def _event(line: bytes) -> TimedEvent:
     fields = json.loads(line)
+    del fields["schema_version"]
     return TimedEvent(**{**fields, "nodes": tuple(fields["nodes"])})

@@ -21,6 +21,7 @@ from edgenet.cli import (
     deploy,
     devices,
     doctor,
+    export,
     leakage,
     new_scheme,
     plan,
@@ -67,7 +68,8 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in (
         run, compare, check, plan, probe, compose, deploy, agent, data, bench, devices, runs, show,
-        watch, report, leakage, shape, trace, clean, doctor, new_scheme,
+        watch, report, leakage, shape, trace, clean, doctor, export,
+        new_scheme,
     ):  # fmt: skip
         name = command.__name__.rpartition(".")[2].replace("_", "-")
         sub = commands.add_parser(

@@ -9,17 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import partial
-from socket import socket
 
 from edgenet.cli import arguments, watch
+from edgenet.cli.audience import Audience
+from edgenet.cli.hook import add_hook, load_hook
 from edgenet.cli.show import print_summary
 from edgenet.errors import EdgenetError
-from edgenet.launchers.local import Local, Request, Unseen, View
-from edgenet.results.live import LiveView
-from edgenet.results.rundir import RunDir
-from edgenet.topology import Topology
+from edgenet.launchers.local import Local, Request
 
 HELP = "run a topology on this host"
 
@@ -37,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve a live page of the run, too (see `edgenet watch`); it ends with the run",
     )
     watch.add_port(parser)
+    add_hook(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it, show it, and print what became of it."""
     quiet = options.format == "json"
+    hook = None if options.hook is None else load_hook(options.hook)
     listener = watch.listening(options.port) if options.watch else None
     request = Request(
         path=arguments.topology_of(options),
@@ -50,8 +48,9 @@ def execute(options: argparse.Namespace) -> int:
         launcher=options.launcher,
         resume=options.resume,
     )
-    with ExitStack() as pages:  # a live page also shows how the run has ended
-        outcome = Local(say=say, show=partial(_show, quiet, listener, pages)).run(request)
+    with Audience(say, quiet=quiet, listener=listener, hook=hook) as audience:
+        outcome = Local(say=say, show=audience.show).run(request)
+        audience.end(outcome.summary)
     if quiet:
         print(json.dumps(outcome.summary, indent=2))
     else:
@@ -72,15 +71,3 @@ class Ended(EdgenetError):
 def say(line: str) -> None:
     """A line for the user, beside the command's answer."""
     print(f"edgenet: {line}", file=sys.stderr, flush=True)
-
-
-def _show(
-    quiet: bool, listener: socket | None, pages: ExitStack, run: RunDir, topology: Topology
-) -> AbstractContextManager[View]:
-    """The views that were asked for."""
-    if listener is not None:
-        server = pages.enter_context(watch.serving(run, listener))
-        say(f"watch: {server.url}")
-    if quiet:
-        return nullcontext(Unseen())
-    return LiveView(run, topology.train.rounds)

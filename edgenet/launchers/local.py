@@ -101,7 +101,7 @@ class Local:
         limits: Limits | None = None,
         machinery: str = REAL,
     ) -> None:
-        self._say, self._show = say, show or (lambda run, topology: nullcontext(Unseen()))
+        self._say, self._show = say, show or (lambda run, topology: nullcontext(_Blind()))
         self._limits, self._machinery = limits or Limits(), machinery
 
     def run(self, request: Request) -> Outcome:
@@ -277,8 +277,6 @@ class _Whole:
             other.check()
 
 
-class Unseen:
-    """A view that shows nothing."""
-
+class _Blind:
     def update(self) -> None:
         """Nothing to show."""

@@ -20,7 +20,7 @@ from edgenet.channels import channel
 from edgenet.launchers.policy import End
 from edgenet.launchers.resuming import attempts
 from edgenet.launchers.shaping import Shaping
-from edgenet.results.rundir import RunDir, write_json
+from edgenet.results.rundir import SCHEMA_VERSION, RunDir, write_json
 from edgenet.topology.comings import late_starters
 from edgenet.topology.graph import radio_of
 from edgenet.topology.spec import LinkSpec, Topology
@@ -70,6 +70,7 @@ class Record:
         later = late_starters(topology.events)
         self._start = time.monotonic()
         self._value: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
             "topology": topology.name,
             "scheme": topology.train.scheme,
             "seed": topology.seed,

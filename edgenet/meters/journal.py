@@ -3,8 +3,9 @@
 Every table, plot, trace and summary is computed from these lines afterwards, so a scheme carries
 no metric dictionaries and a run that was killed still tells what it had done.
 
-Every line has `e` (the event's name), `t` (seconds since the epoch, wall clock) and `r` (the round
-the node was in, 0 before the first). The events that the code writes, and their own fields:
+The first line that a process writes has `schema_version`, too. Every line has `e` (the event's
+name), `t` (seconds since the epoch, wall clock) and `r` (the round the node was in, 0 before the
+first). The events that the code writes, and their own fields:
 
 | e | fields |
 | --- | --- |
@@ -42,6 +43,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+SCHEMA_VERSION = 1
+"""Of the files that a run leaves (docs/schema.md); rises when a key changes its meaning or goes."""
+
 
 class Journal:
     """Appends events; keeps the current round. Safe to use from several threads.
@@ -65,6 +69,7 @@ class Journal:
         self._offset = time.time() - time.monotonic()
         self._open: dict[object, str] = {}
         self._within = False
+        self._head: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,11 +84,12 @@ class Journal:
         if self._file is None or (self._within and name == "span"):
             return
         record = {"e": name, "t": round(self.now(), 6), "r": self.round, **fields}
-        line = json.dumps(record, separators=(",", ":")) + "\n"
         with self._lock:
             if self._file.closed:
                 return
-            self._file.write(line)
+            line = json.dumps({**record, **self._head}, separators=(",", ":"))
+            self._head = {}
+            self._file.write(line + "\n")
             now = time.monotonic()
             if name in self._URGENT or now - self._flushed > self._flush_s:
                 self._file.flush()

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from edgenet.results.compare import COLUMNS, Column, Comparison
+from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.text import MISSING
 
 Emphasis = Callable[[str], str]
@@ -92,9 +93,10 @@ def runs_csv(of: Comparison) -> str:
     """One line a run, unscaled SI figures; the folder of each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scheme", "seed", *(column.key for column in COLUMNS), "folder"])
+    keys = [column.key for column in COLUMNS]
+    writer.writerow(["scheme", "seed", *keys, "folder", "schema_version"])
     for each in of.trials:
         values = [column.of(each, of.target) for column in COLUMNS]
         shown = ["" if value is None else value for value in values]
-        writer.writerow([each.scheme, each.seed, *shown, each.folder])
+        writer.writerow([each.scheme, each.seed, *shown, each.folder, SCHEMA_VERSION])
     return text.getvalue()

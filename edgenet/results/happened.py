@@ -41,6 +41,9 @@ def _all(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> Ite
         yield Happening(_place(t_s, rounds), t_s, "fault", f"{fault['peer']} {fault['what']}")
     for change in summary.get("changes", ()):
         yield Happening(_place(change["t_s"], rounds), change["t_s"], "change", said(change))
+    for each in summary.get("restarts", ()):
+        says = f"{each['node']} is started again"
+        yield Happening(_place(each["t_s"], rounds), each["t_s"], "change", says)
 
 
 def said(change: Mapping[str, Any]) -> str:

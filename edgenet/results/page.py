@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.style import STYLE
 
 
@@ -15,6 +16,7 @@ def page(title: str, body: str) -> str:
     """A whole page; `title` is text, `body` is HTML."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="edgenet-schema-version" content="{SCHEMA_VERSION}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.results.ledger import Volume
+from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.tally import RoundTally, Tally
 
 COLUMNS = (
@@ -41,6 +42,9 @@ COLUMNS = (
     "overhead_bytes",
     "faults",
 )
+
+VERSION = "schema_version"
+"""The last column of the file."""
 
 _WHOLE = ("round", "active", "payload_bytes", "overhead_bytes", "faults")
 
@@ -100,10 +104,11 @@ def rounds_csv(table: list[dict[str, Any]]) -> str:
     """The table as CSV; the scheme's own columns in alphabetical order."""
     own = sorted({key for row in table for key in row} - set(COLUMNS))
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *own], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *own, VERSION], restval="", lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
+        cells = {key: _cell(value) for key, value in row.items()}
+        writer.writerow({**cells, VERSION: SCHEMA_VERSION})
     return text.getvalue()
 
 
@@ -112,7 +117,8 @@ def read_rounds(path: Path) -> list[dict[str, Any]]:
     scheme's own columns that hold words stay text."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            {key: _value(key, cell) for key, cell in row.items()} for row in csv.DictReader(file)
+            {key: _value(key, cell) for key, cell in row.items() if key != VERSION}
+            for row in csv.DictReader(file)
         ]
 
 

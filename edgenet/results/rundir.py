@@ -35,9 +35,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edgenet.errors import InputError
-
-SCHEMA_VERSION = 1
-"""Of summary.json, rounds.csv and trace.json; it rises when a key changes its meaning or goes."""
+from edgenet.meters.journal import SCHEMA_VERSION as SCHEMA_VERSION
 
 
 class RunDir:

@@ -232,7 +232,7 @@ def _faults(watch: Watch, frame: Frame) -> list[Text]:
 
 
 def _happened(event: Event) -> Text:
-    if event.name == "change":
+    if event.name != "fault":
         return Text.assemble(("network  ", "dim"), (changed(event), "yellow"))
     line = Text.assemble((f"round {event.round}  ", "dim"))
     line.append(f"{event.text('peer')} {event.text('what')}", style=_BAD)

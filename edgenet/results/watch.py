@@ -13,7 +13,9 @@ from edgenet.results.nodewatch import NodeWatch
 
 
 def changed(event: Event) -> str:
-    """What a `change` event says, and whether a person did it."""
+    """What a `change` event says, and whether a person did it; or that a node was restarted."""
+    if event.name == "restarted":
+        return f"{event.text('node')} is started again"
     return event.text("says") + (", by hand" if event.text("by") == "hand" else "")
 
 
@@ -154,7 +156,7 @@ class Watch:
 
     def _change(self, event: Event) -> None:
         """Of the launcher's journal."""
-        if event.name != "change":
+        if event.name not in ("change", "restarted"):
             return
         self.changes.append(event)
         node = self.nodes.get(event.text("target"))

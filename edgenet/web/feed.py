@@ -71,7 +71,7 @@ def _line(event: Event) -> tuple[str, str] | None:
         case "fault":
             why = f" ({event.text('why')})" if event.text("why") else ""
             return "fault", f"{event.text('peer')} {event.text('what')}{why}"
-        case "change":
+        case "change" | "restarted":
             return "change", changed(event)
         case "log":
             return "printed", event.text("text")

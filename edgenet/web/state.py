@@ -141,10 +141,14 @@ class Story:
     def _marks(self, start: float) -> list[dict[str, Any]]:
         told = sorted([*self._watch.faults, *self._watch.changes], key=lambda event: event.t)
         return [
-            {"t_s": event.t - start, "kind": event.name, "round": self._round_at(event),
-             "says": _says(event)}
+            {
+                "t_s": event.t - start,
+                "kind": "fault" if event.name == "fault" else "change",
+                "round": self._round_at(event),
+                "says": _says(event),
+            }
             for event in told[-_MARKS:]
-        ]  # fmt: skip
+        ]
 
     def _round_at(self, event: Event) -> float:
         """Where it stands among the rounds: 3.5 is in the middle of the fourth."""
@@ -215,6 +219,6 @@ def _drawing(links: list[Link], names: list[str]) -> dict[str, Any]:
 
 
 def _says(event: Event) -> str:
-    if event.name == "change":
-        return changed(event)
-    return f"{event.text('peer')} {event.text('what')}"
+    if event.name == "fault":
+        return f"{event.text('peer')} {event.text('what')}"
+    return changed(event)
