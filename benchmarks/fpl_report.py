@@ -172,9 +172,10 @@ def bytes_over_size(
     with picture(path, columns=2, size=(5.4, 4.2)) as axes:
         epoch, whole = axes[0]
         for case, (each, fixed) in known.items():
-            epoch.loglog(sizes, [each * n + fixed for n in sizes], label=case, marker="")
+            line = "--" if case in ("SL", "gFL: F1/F2") else "-"  # they lie upon others
+            epoch.loglog(sizes, [each * n + fixed for n in sizes], line, label=case, marker="")
             curve = [sent(known, rows, n)[case] for n in sizes]
-            whole.loglog(sizes, curve, label=case, marker="")
+            whole.loglog(sizes, curve, line, label=case, marker="")
         for case in ("FPL: J->F1", "FPL: J->F2"):
             at = known["gFL: F1/F2"][1] / known[case][0]
             later = at * rows["gFL: F1/F2"]["epochs"] / rows[case]["epochs"]
