@@ -148,7 +148,7 @@ class Listener:
         if len(self._silent) >= self._bounds.silent:
             self._drop(selector, self._oldest())
         # The selector shall tell of it when its whole first message is there, or its end.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._bounds.first_bytes)
+        _wait_for(sock, self._bounds.first_bytes)
         self._silent[sock.fileno()] = _Caller(sock, address[0], time.monotonic())
         selector.register(sock, selectors.EVENT_READ)
 
@@ -176,10 +176,14 @@ class Listener:
             caller.sock.close()
             return
         caller.since = time.monotonic()
-        caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        _wait_for(caller.sock, 1)
         with self._lock:
             self._talking[fd] = caller
-        threading.Thread(target=self._talk, args=(caller, fd), daemon=True).start()
+        try:
+            threading.Thread(target=self._talk, args=(caller, fd), daemon=True).start()
+        except RuntimeError:  # the system gives no more threads; who is honest calls again
+            caller.sock.close()
+            self._proven(caller, fd)
 
     def _talk(self, caller: _Caller, fd: int) -> None:
         try:
@@ -194,6 +198,12 @@ class Listener:
         with self._lock:
             if self._talking.get(fd) is caller:
                 del self._talking[fd]
+
+
+def _wait_for(sock: socket.socket, nbytes: int) -> None:
+    """Have a socket count as readable from so many bytes on."""
+    with suppress(OSError):  # it is gone already, which will be noticed
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, nbytes)
 
 
 def _watch(selector: selectors.BaseSelector, sock: socket.socket, wanted: bool) -> None:
