@@ -6,6 +6,7 @@ import base64
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from edgenet.errors import InputError, TopologyError
 from edgenet.launchers.boards.checks import complaints
+from edgenet.launchers.boards.deploy import Deployment, Request
 from edgenet.launchers.boards.fleet import Fleet, Post
 from edgenet.launchers.boards.hosts import Board, load_hosts
 from edgenet.launchers.boards.prepare import Goods
@@ -156,6 +158,23 @@ ORDER = Order(
 def test_the_key_is_on_no_command_line(tmp_path: Path) -> None:
     assert "secret" not in " ".join(ORDER.command())
     assert ORDER.environment(tmp_path)["EDGENET_KEY"] == "secret"
+
+
+def test_restarts_bring_all_hosts_together_again(tmp_path: Path) -> None:
+    often = replace(ORDER, restarts=2)
+    words = " ".join(often.command())
+    assert "--max-restarts 2 --rdzv-backend c10d --rdzv-endpoint 10.0.0.9:4000" in words
+    assert "is_host=0" in words
+    assert often.environment(tmp_path)["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] == "1"
+    assert "--node-rank 1 --master-addr 10.0.0.9 --master-port 4000" in " ".join(ORDER.command())
+
+
+def test_single_nodes_are_not_started_again_on_boards(tmp_path: Path, topology_file: Path) -> None:
+    request = Request(
+        path=topology_file, hosts=tmp_path / "hosts.yaml", overrides=("faults.restart=2",)
+    )
+    with pytest.raises(InputError, match=r"--set faults.restart=2: faults.restart needs"):
+        Deployment(print, print).run(request)
 
 
 def test_an_order_survives_the_line_and_a_bad_one_is_refused() -> None:

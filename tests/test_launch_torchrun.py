@@ -80,6 +80,12 @@ def test_place_is_read_from_torchruns_variables() -> None:
     assert where.prefix == "edgenet/abc/0"
 
 
+def test_restarts_on_several_hosts_meet_in_stores_of_their_own() -> None:
+    own = ENVIRONMENT | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
+    again = place(own | {"TORCHELASTIC_RESTART_COUNT": "1"})
+    assert again.prefix == place(own).prefix
+
+
 def test_a_restart_meets_under_another_prefix() -> None:
     again = place(ENVIRONMENT | {"TORCHELASTIC_RESTART_COUNT": "1"})
     assert again.prefix != place(ENVIRONMENT).prefix

@@ -56,7 +56,8 @@ class Place:
     store_stands: bool
     """torchrun's agent serves the store; False: rank 0 has to."""
     run_id: str
-    """torchrun's --rdzv-id, and which restart this is."""
+    """torchrun's --rdzv-id, and in a store that outlives restarts which of them this is. (Agents
+    count for themselves: on several hosts each restart needs a store of its own.)"""
     launcher: str = "torchrun"
     """What started the rank."""
 
@@ -85,6 +86,8 @@ def place(environment: Mapping[str, str]) -> Place:
         )
     rank = _whole(environment, "RANK")
     run_id = environment.get("TORCHELASTIC_RUN_ID", "none")
+    store_stands = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    restart = f"/{_whole(environment, 'TORCHELASTIC_RESTART_COUNT')}" if store_stands else ""
     return Place(
         rank=rank,
         size=_whole(environment, "WORLD_SIZE"),
@@ -92,8 +95,8 @@ def place(environment: Mapping[str, str]) -> Place:
         local_size=_whole(environment, "LOCAL_WORLD_SIZE"),
         host=_whole(environment, "GROUP_RANK"),
         master=(environment["MASTER_ADDR"], _whole(environment, "MASTER_PORT")),
-        store_stands=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-        run_id=f"{run_id}/{_whole(environment, 'TORCHELASTIC_RESTART_COUNT')}",
+        store_stands=store_stands,
+        run_id=f"{run_id}{restart}",
         launcher=environment.get(LAUNCHER, "torchrun"),
     )
 

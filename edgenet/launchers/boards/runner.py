@@ -91,7 +91,11 @@ class Order:
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(folder),  # torchrun leaves its logs there
         }
-        return {**os.environ, **own, **({"EDGENET_DATA": self.data} if self.data else {})}
+        if self.restarts:  # each start gets a store of its own, at rank 0
+            own["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        if self.data:
+            own["EDGENET_DATA"] = self.data
+        return {**os.environ, **own}
 
 
 def order_of(fields: dict[str, Any]) -> Order:
