@@ -158,3 +158,27 @@ def _until(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_node_that_is_killed_comes_back_into_its_namespace(file: Path) -> None:
+    before = traces()
+    more = "events: [{at: round 2, kill: learner1}]\nfaults: {restart: 1}\n"
+    file.write_text(TOPOLOGY.replace("rounds: 2", "rounds: 100000") + more, encoding="utf-8")
+
+    def back() -> bool:
+        """Whether it was taken in a second time, and takes part in the newest round."""
+        journals = list((file.parent / "runs").glob("*/nodes/*/events.jsonl"))
+        lines = {path.parent.name: path.read_text().splitlines()[:-1] for path in journals}
+        events = [json.loads(line) for line in lines.get("server", ())]
+        linked = [event["peer"] for event in events if event["e"] == "linked"]
+        rounds = [event["active"] for event in events if event["e"] == "round"]
+        return linked.count("learner1") == 2 and rounds[-1:] == [["learner0", "learner1"]]
+
+    with subprocess.Popen(
+        command(file, "--shaping", "relay"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as launcher:
+        _until(back)
+        launcher.send_signal(signal.SIGINT)
+        _, said = launcher.communicate(timeout=WAIT_S)
+    assert b"learner1 was killed by SIGKILL; it is started again (1 of 1)" in said
+    assert traces() == before

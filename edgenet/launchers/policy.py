@@ -36,7 +36,7 @@ class Seat:
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How long the run waits for nodes that should end. From a fault to the end of the command
-    at most 15 s may pass, of which the links take up to `faults.silence` (4 s) to notice it."""
+    at most 15 s may pass, of which the links take up to `faults.silence` (3 s) to notice it."""
 
     notice_s: float = 5.0
     """After an essential node failed, for the others to end by themselves."""

@@ -168,7 +168,7 @@ class Faults:
     64 nodes; beyond, they grow with the number of nodes (one host holds so many slowly)."""
 
     heartbeat_s: float = 1.0
-    """An idle link says that it is alive this often."""
+    """An idle link says that it is alive at least this often."""
     silence_s: float = 3.0
     """A peer that was not heard for this long counts as frozen or cut off."""
     quorum: float = 0.5
