@@ -30,6 +30,7 @@ from edgenet.errors import NODE_FAILED, InputError
 from edgenet.launchers import probing, resuming, shaping, torchrun
 from edgenet.launchers.blame import told, verdict
 from edgenet.launchers.children import die_with_parent
+from edgenet.launchers.limits import elsewhere
 from edgenet.launchers.machinery import facts
 from edgenet.launchers.meeting import Meeting
 from edgenet.launchers.policy import End
@@ -56,6 +57,7 @@ def execute(options: argparse.Namespace) -> int:
     plan = resolve(load(topology_of(options), overrides(options)))
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     shaping.check_still(plan.topology)
+    kept = elsewhere(plan.topology, engine=place.launcher == torchrun.COMPOSE)
     back_end = _back_end(place, plan.topology)
     address, key = torchrun.address(os.environ, place), _key(place)
     if place.rank == 0:
@@ -84,6 +86,7 @@ def execute(options: argparse.Namespace) -> int:
                 address=address,
                 probe=None if probe is None else ProbeOrder(**probe),
                 resume=after,
+                limits=kept.used,
             )
             record = Record(run, plan.topology, plan.seats, back_end, place.launcher, after)
             if place.rank == 0:
@@ -167,7 +170,8 @@ def _lead(assignment: Assignment, meeting: Meeting, record: Record, names: Seque
     """Run rank 0's node, and write down how the run went."""
     run = RunDir(assignment.run_dir)
     run.topology.write_text(dump(assignment.plan.topology), encoding="utf-8")
-    record.write(host_flops=assignment.host_flops, **facts(assignment.plan))
+    kept = {"used": assignment.limits}
+    record.write(host_flops=assignment.host_flops, limits=kept, **facts(assignment.plan))
     with StopSignals():
         meeting.leave(run_node(assignment))
         codes = zip(names, meeting.ends(_ENDS_S), strict=True)

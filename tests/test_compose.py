@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,9 @@ def test_a_service_has_what_its_device_has() -> None:
         assert service["mem_limit"] == f"{device.memory_bytes // 2**20}m"
     limits = {"cpu_quota", "cpu_period", "mem_limit", "memswap_limit"}
     assert not limits & set(found["learner0"]), "a host is as large as the host"
+    free = dataclasses.replace(plan().topology, limits="none")
+    for service in services(dataclasses.replace(plan(), topology=free)).values():
+        assert not limits & set(service)
 
 
 def test_the_join_key_is_the_callers_and_stands_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

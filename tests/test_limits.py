@@ -89,6 +89,16 @@ def test_without_them_nodes_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -
     assert limits.choose(loads(dump(spec), "t.yaml", ["limits=none"])).used == "none"
 
 
+def test_who_is_not_forked_here_is_accounted_for_or_held_by_an_engine() -> None:
+    spec = topology("fedavg", 2)
+    assert limits.elsewhere(spec).used == "accounting"
+    assert limits.elsewhere(spec, engine=True).used == "engine"
+    asked = loads(dump(spec), "t.yaml", ["limits=cgroup"])
+    assert limits.elsewhere(asked, engine=True).used == "engine"
+    with pytest.raises(InputError, match="only `edgenet run` and containers have that"):
+        limits.elsewhere(asked)
+
+
 @needs("root", "control groups")
 def test_the_kernel_ends_who_takes_more_and_nothing_is_left(tmp_path: Path) -> None:
     trees = cgroups.find()

@@ -23,6 +23,7 @@ import edgenet
 from edgenet.data.catalogue import EMBEDDED, VARIABLE
 from edgenet.devices import Device
 from edgenet.errors import InputError
+from edgenet.launchers.limits import elsewhere
 from edgenet.launchers.torchrun import ADDRESS, COMPOSE, KEY, LAUNCHER
 from edgenet.node.plan import Plan, Seat
 from edgenet.topology.spec import Topology
@@ -111,6 +112,7 @@ def _service(request: Request, seat: Seat) -> dict[str, Any]:
     file = Path(plan.topology.file)
     inside = f"/topologies/{file.name}"
     changes = [word for each in request.overrides for word in ("--set", each)]
+    engine = elsewhere(plan.topology, engine=True).used == "engine"
     service = {
         "image": IMAGE,
         "hostname": seat.name,
@@ -124,7 +126,7 @@ def _service(request: Request, seat: Seat) -> dict[str, Any]:
         ],
         "networks": [_NETWORK],
         "labels": {RANK_LABEL: str(seat.rank)},
-        **_limits(plan.topology.device(seat.name)),
+        **(_limits(plan.topology.device(seat.name)) if engine else {}),
     }
     if request.net_admin:
         service |= {"user": "root", "cap_add": ["NET_ADMIN"]}  # a capability is root's in there

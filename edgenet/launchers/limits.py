@@ -66,6 +66,28 @@ def choose(topology: Topology) -> Limiting:
     return Limiting(used="cgroup", why=f"control groups, version {trees.version}, as root")
 
 
+def elsewhere(topology: Topology, *, engine: bool = False) -> Limiting:
+    """What nodes do that no launcher of ours forks: ranks of torchrun, and in containers.
+
+    Args:
+        topology: theirs.
+        engine: they are in containers, which an engine holds to their devices.
+
+    Raises:
+        InputError: the topology asks for what there is not.
+    """
+    if topology.limits == "cgroup" and not engine:
+        raise InputError(
+            f"{topology.where('limits')}: limits is cgroup, but only `edgenet run` and containers "
+            "have that; use auto, accounting or none"
+        )
+    if topology.limits in ("none", "accounting"):
+        return Limiting(used=topology.limits, why="asked for by name")
+    if engine:
+        return Limiting(used="engine", why="the containers' own limits")
+    return Limiting(used="accounting", why="the nodes are not children of `edgenet run`")
+
+
 class Held:
     """How the nodes of a run are held.
 
