@@ -120,11 +120,18 @@ def test_key_comes_from_the_environment_without_a_warning() -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"EDGENET_KEY": ""}])
 def test_key_without_a_secret_warns(environment: dict[str, str]) -> None:
-    key, warning = join_key(environment, place(ENVIRONMENT))
-    again, _ = join_key(environment, place(ENVIRONMENT))
+    one, *_ = ranks(hosts=1, each=4)
+    key, warning = join_key(environment, one)
+    again, _ = join_key(environment, one)
     assert key == again
     assert warning is not None
     assert "set EDGENET_KEY" in warning
+
+
+@pytest.mark.parametrize("environment", [{}, {"EDGENET_KEY": ""}])
+def test_several_hosts_need_a_secret(environment: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"EDGENET_KEY is not set, .*openssl rand -hex 32"):
+        join_key(environment, place(ENVIRONMENT))
 
 
 def test_address_is_loopback_on_one_host_only() -> None:

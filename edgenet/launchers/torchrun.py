@@ -135,10 +135,19 @@ def check_names(names: Sequence[str], seats: Sequence[str]) -> None:
 
 
 def join_key(environment: Mapping[str, str], where: Place) -> tuple[bytes, str | None]:
-    """The run's join key, and a warning if anybody could have guessed it."""
+    """The run's join key, and a warning if others on this host could have guessed it.
+
+    Raises:
+        InputError: there is none, and ranks on several hosts.
+    """
     secret = environment.get(KEY)
     if secret:
         return hashlib.sha256(f"edgenet join key\0{secret}".encode()).digest(), None
+    if where.local_size != where.size:
+        raise InputError(
+            f"{KEY} is not set, and without it anybody on the network could take part: make a key "
+            f"with `openssl rand -hex 32` and set {KEY} to it on every host"
+        )
     guessable = f"edgenet run id\0{where.run_id}".encode()
     return hashlib.sha256(guessable).digest(), (
         f"warning: the join key comes from torchrun's run id, which is no secret; set {KEY} to "
