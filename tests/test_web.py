@@ -108,6 +108,7 @@ def test_a_finished_run_stands_still(tmp_path: Path) -> None:
     assert early == late
     assert (early["over"], early["outcome"]) == (True, "done")
     assert {node["state"] for node in early["nodes"]} == {"done"}
+    assert early["rounds"]["bytes"] == [2 * 2 * (1000 + 1000 // 50)] * 3  # both learners, both ways
 
 
 def test_what_nodes_print_is_in_the_log(going: Writer) -> None:

@@ -51,6 +51,7 @@ class Story:
         self._watch, self._feed, self._usage = Watch(), Feed(run), Usage(())
         self._links: list[Link] = []
         self._bytes: dict[int, int] = {}
+        self._settled = 0
         self._drawing: dict[str, Any] = {"height": 0, "places": {}, "lines": []}
         self._latest = 0.0
 
@@ -63,10 +64,12 @@ class Story:
             self._feed.add(event)
             self._usage.add(event)
         self._feed.printed(self._clock())
-        for each in self._watch.rounds[-2:]:
+        open_rounds = self._watch.rounds[self._settled :]
+        for each in open_rounds:
             self._bytes[each.number] = self._watch.round_bytes(each.number)
-        if len(self._watch.rounds) > 2:
-            self._watch.forget_bytes(self._watch.rounds[-2].number)
+        if len(open_rounds) > 2:  # the latest may still grow
+            self._settled += len(open_rounds) - 2
+            self._watch.forget_bytes(open_rounds[-2].number)
 
     @property
     def over(self) -> bool:
