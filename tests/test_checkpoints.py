@@ -148,8 +148,11 @@ class Clock:
         return self.now
 
 
-def announced(tmp_path: Path, round_s: float, cost_s: float, rounds: int) -> list[int]:
-    """After which rounds nodes save that take so long, and whose checkpoints cost so much."""
+def announced(
+    tmp_path: Path, round_s: float, cost_s: float, rounds: int, late: int = 0
+) -> list[int]:
+    """After which rounds nodes save that take so long, and whose checkpoints cost so much. They
+    are written so many rounds later."""
     tmp_path.mkdir()
     clock, notice = Clock(), Notice(tmp_path)
     shelf = Shelf(tmp_path, "server")
@@ -159,16 +162,19 @@ def announced(tmp_path: Path, round_s: float, cost_s: float, rounds: int) -> lis
         clock.now += round_s
         if schedule.due(number):
             saved.append(number)
-            shelf.write(number, lambda file: cost_s)
+        if number - late in saved:
+            shelf.write(number - late, lambda file: cost_s)
         schedule.border(number)
     return saved
 
 
-def test_checkpoints_cost_at_most_a_twentieth(tmp_path: Path) -> None:
-    assert announced(tmp_path / "slow", 5.0, 0.001, 5) == [2, 3, 4]  # the run is over after 5
+def test_checkpoints_cost_at_most_a_fiftieth(tmp_path: Path) -> None:
+    assert announced(tmp_path / "slow", 5.0, 0.001, 7) == [2, 4, 5, 6]  # over after 7
+    assert announced(tmp_path / "late", 5.0, 0.001, 7, late=1) == [2, 4, 5, 6]
+    assert announced(tmp_path / "later", 5.0, 0.001, 12, late=3) == [2, 6, 7, 11]
     cheap = announced(tmp_path / "cheap", 0.125, 0.001, 100)
     assert cheap[0] == 8
     assert {b - a for a, b in pairwise(cheap)} == {8}
-    dear = announced(tmp_path / "dear", 0.125, 1.0, 1000)
-    assert all(b - a >= 160 for a, b in pairwise(dear))
+    dear = announced(tmp_path / "dear", 0.125, 1.0, 2000)
+    assert all(b - a >= 400 for a, b in pairwise(dear))
     assert len(dear) >= 3

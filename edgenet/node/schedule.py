@@ -4,11 +4,12 @@ be common.
 `faults.checkpoint: k` says it beforehand. Without it the node of rank 0 decides as the run goes on,
 and announces each round before it begins (`meters.checkpoints.Notice`); no node can be ahead of it
 by a round, since rounds are what nodes wait for each other in. It leaves so much time between two
-checkpoints that those of all nodes together cost at most a twentieth of the cores.
+checkpoints that those of all nodes together cost at most a fiftieth of the cores.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from edgenet.node.plan import Plan
 
 _LEAST_S = 1.0
 """Between two checkpoints: what a run loses at most is not worth more."""
-_PART = 1 / 20
+_PART = 1 / 50
 
 
 class Schedule:
@@ -28,7 +29,7 @@ class Schedule:
     Args:
         every: after every so many rounds; None: as is announced.
         notice: where that stands.
-        shelves: of all nodes, at the one that decides; empty at the others.
+        shelves: of all nodes, at the one that decides, its own first; empty at the others.
         clock: seconds.
     """
 
@@ -44,7 +45,7 @@ class Schedule:
         self._shelves, self._clock = shelves, clock
         self._began_s = 0.0
         self._due_s: float | None = None
-        self._newest = 0
+        self._before = self._newest = 0
 
     @classmethod
     def of(cls, plan: Plan, node: str, run_dir: Path) -> Schedule:
@@ -85,13 +86,17 @@ class Schedule:
             return
         now = self._clock()
         then = now + (now - self._began_s)  # when the next round will be done, if it is like this
-        if then < self._due_s or then < self._due_s + self._cost_s():
+        if then < self._due_s or then < self._due_s + self._cost_s(number):
             return
         self._notice.announce(number + 1)
-        self._newest, self._due_s = number + 1, then + _LEAST_S
+        self._before, self._newest, self._due_s = self._newest, number + 1, then + _LEAST_S
 
-    def _cost_s(self) -> float:
-        """How much longer to wait for what the last checkpoints took."""
+    def _cost_s(self, number: int) -> float:
+        """How much longer to wait for what the last checkpoints took that are written."""
+        # What is saved just now cannot be there yet; if more is missing, writing takes its time.
+        needed = self._before if number == self._newest else self._newest
+        if self._newest and not self._shelves[0].path(needed).exists():
+            return math.inf
         cores = min(len(self._shelves), os.cpu_count() or 1)
-        spent_s = sum(shelf.seconds(self._newest) for shelf in self._shelves) / cores
-        return max(0.0, spent_s / _PART - _LEAST_S)
+        spent_s = sum(shelf.seconds(max(shelf.rounds(), default=0)) for shelf in self._shelves)
+        return max(0.0, spent_s / cores / _PART - _LEAST_S)

@@ -180,7 +180,7 @@ class Faults:
     long as it is alive."""
     checkpoint: int | None = None
     """Every node saves itself after every so many rounds; 0 = never; None = as often as it costs at
-    most a twentieth of the time."""
+    most a fiftieth of the time."""
     restart: int = 0
     """How often the launcher starts a node again that was killed, failed, or froze."""
 
