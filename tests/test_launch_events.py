@@ -223,6 +223,9 @@ def test_torchrun_refuses_what_nobody_would_start() -> None:
     check_still(loads(TOPOLOGY))
     with pytest.raises(InputError, match=r"t.yaml:8: the events section needs `edgenet run`"):
         check_still(loads(TOPOLOGY + EVENTS, "t.yaml"))
+    again = TOPOLOGY.replace("{silence: 20 s}", "{restart: 1}")
+    with pytest.raises(InputError, match=r"t.yaml:6: faults.restart needs `edgenet run`"):
+        check_still(loads(again, "t.yaml"))
     with pytest.raises(InputError, match="what link 'cell' follows needs `edgenet run`"):
         check_still(
             loads(

@@ -19,11 +19,18 @@ __all__ = [
 
 
 def check_still(topology: Topology) -> None:
-    """For launchers that do not tell nodes when training starts.
+    """For launchers that do not tell nodes when training starts, and do not own them.
 
     Raises:
-        InputError: something is to happen at a given time of the run.
+        InputError: something is to happen at a given time of the run, or nodes are to be started
+            again.
     """
+    if topology.faults.restart:
+        raise InputError(
+            f"{topology.where('faults.restart')}: faults.restart needs `edgenet run`, which owns "
+            "the nodes; torchrun's --max-restarts starts all of them anew: add --set "
+            "faults.restart=0"
+        )
     live = Timeline(topology).live
     if topology.events or live:
         what = "the events section" if topology.events else f"what link '{live[0]}' follows"

@@ -85,12 +85,6 @@ class Deployment:
         goods = _goods(request)
         topology = load(request.path, request.overrides)
         shaping.check_still(topology)
-        if topology.faults.restart:
-            raise InputError(
-                f"{topology.where('faults.restart')}: faults.restart needs `edgenet run`, which "
-                "starts single nodes again; on boards --max-restarts starts all anew: add --set "
-                "faults.restart=0"
-            )
         plan = resolve(topology)
         boards = load_hosts(request.hosts, topology, [seat.name for seat in plan.seats])
         cluster = None if request.key_file is None else read_key(request.key_file)
