@@ -34,11 +34,15 @@ class Claim:
     measured: str
     gains: Sequence[float]
     """By seed; above 0 where the claim holds."""
+    and_gains: Sequence[float] = ()
+    """Likewise, of a claim with two sides."""
 
     @property
     def verdict(self) -> str:
         """Student's t at 95 %: confirmed, refuted, or not decided."""
-        return verdict(self.gains)
+        sides = [verdict(gains) for gains in (self.gains, self.and_gains) if gains]
+        order = ("refuted", "not decided", "confirmed")
+        return min(sides, key=order.index)
 
 
 def claims(errors: Errors, curves: Curves, rounds: int, recovered: Sequence[int]) -> list[Claim]:
@@ -123,7 +127,8 @@ def _close(curves: Curves) -> list[Claim]:
                 f"{EARLY}",
                 paper="almost 0 %",
                 measured=f"{_mean(gap):+.1%}",
-                gains=[CLOSE - abs(each) for each in gap],
+                gains=[CLOSE - each for each in gap],
+                and_gains=[CLOSE + each for each in gap],
             )
         )
     return found
