@@ -154,7 +154,7 @@ def test_set_names_the_override_that_is_wrong(
     [
         ([], "arguments are required: COMMAND; see `edgenet --help`"),
         (["fly"], "invalid choice: 'fly'"),
-        (["run"], "arguments are required: T; see `edgenet run --help`"),
+        (["run"], "which topology? give its file T, or --resume RUN"),
         (["run", "t.yaml", "--shaping", "magic"], "invalid choice: 'magic'"),
         (["run", "t.yaml", "--launcher", "rockets"], "invalid choice: 'rockets'"),
         (["run", "t.yaml", "--seed", "x"], "invalid int value: 'x'"),
