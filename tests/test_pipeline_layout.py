@@ -72,6 +72,8 @@ def test_the_order_of_the_events_is_that_of_the_timetable(tmp_path: Path) -> Non
         ({"windows": [4, 1]}, "train.windows has 2 numbers for 3 workers"),
         ({"windows": [2, 3, 1]}, "the stages wait for each other"),
         ({"optimizer": "adam"}, "train.optimizer is adam"),
+        ({"span": -1}, "train.span is -1"),
+        ({"span": 3, "local_epochs": 2}, "train.span is 3, and local_epochs 2"),
         ({"master": "sleeps"}, "train.master is 'sleeps'"),
         ({"model": "two-nn", "window": True}, "train.window is True"),
         ({"model": "resnet-16-w8"}, "use model-parallel, gpipe or 1f1b"),

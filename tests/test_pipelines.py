@@ -91,6 +91,16 @@ def test_with_window_1_every_pipeline_is_centralized(scheme: str, tmp_path: Path
     assert_same(finish(chain(scheme, 3, window=1), tmp_path / "piped"), central)
 
 
+@pytest.mark.parametrize(("scheme", "window"), [("pipedream", 1), ("1f1b", 2)])
+def test_rounds_may_be_so_many_mini_batches(scheme: str, window: int, tmp_path: Path) -> None:
+    """Four rounds of three mini-batches are three epochs of four; with a window of 1, or a pipeline
+    that runs empty before each update anyhow, nothing else is different."""
+    samples = {"train": 4 * 16, "test": 50}
+    epochs = chain(scheme, 3, window=window, data=samples, batch=16, rounds=3)
+    spans = chain(scheme, 3, window=window, data=samples, batch=16, rounds=4, span=3)
+    assert_same(finish(spans, tmp_path / "spans"), finish(epochs, tmp_path / "epochs"), exact=True)
+
+
 @pytest.mark.parametrize("scheme", ["gpipe", "1f1b"])
 @pytest.mark.parametrize("workers", [2, 4])
 def test_micro_batches_make_one_step_on_the_joint_batch(

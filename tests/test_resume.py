@@ -110,6 +110,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
         ("fpl", {"optimizer": "adam", "leaves": {"learner1": 2}, "joins": {"learner1": 4}}),
         ("fpl", {"leaves": {"learner1": 3}, "joins": {"learner1": 5}, "evaluate": 0}),
         ("mcpipe", {"window": 2, "local_epochs": 2}),
+        ("pipedream", {"window": 2, "span": 3}),
         ("data-parallel", {"optimizer": "adam", "model": "alexnet-w4", "rounds": 3}),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -127,6 +128,13 @@ class ShareBatches:
         """One pass: (inputs float32 (batch, channels, height, width), labels int64 (batch,)), in
         the order of `Order`."""
         return self._pass(iter(self._order))  # the pass counts from here, not from its first batch
+
+    def stream(self, after: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pass after pass without end, from the batch behind the first `after` of them all."""
+        self._order.passes, skipped = divmod(after, len(self))
+        while True:
+            yield from self._pass(islice(iter(self._order), skipped, None))
+            skipped = 0
 
     def _pass(self, order: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         data, eye = self._dataset, self._eye

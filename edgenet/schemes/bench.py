@@ -35,6 +35,10 @@ class Batches(Protocol):
         """One pass: (inputs (batch, channels, height, width), labels (batch,)); every pass in a
         new order that depends on the seed, the share and the number of the pass alone."""
 
+    def stream(self, after: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of pass after pass, without end, from the one behind the first `after`: for
+        rounds that are not whole passes."""
+
 
 class Rounds(Protocol):
     """The rounds of a run. Iterating sets the round that everything is metered under."""

@@ -32,36 +32,6 @@ STRATEGY = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineOptions:
-    """Settings of every pipeline scheme."""
-
-    window: int = 4
-    """Mini-batches in flight (Example 2); under gpipe, 1f1b and pipedream-2bw the micro-batches
-    that a mini-batch is cut into."""
-    windows: tuple[int, ...] = ()
-    """w_n of each worker, by hand; empty: the largest that cost no time, from `window` down."""
-    split: tuple[int | str, ...] = ()
-    """Layers of each worker: how many, or the name of the last one (the last worker's may be left
-    out). Empty: balanced."""
-    balance: str = "time"
-    """What an empty `split` makes as even as can be: 'time' (operations over the device's speed) or
-    'memory' (weights over the device's RAM)."""
-    master: str = "auto"
-    """'works': the first worker owns the data; 'feeds': the first node owns it and holds no layer;
-    'auto': it feeds if it is called master."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.window <= 64:
-            raise ValueError(f"window is {self.window}; it must be a whole number from 1 to 64")
-        if any(not isinstance(w, int) or w < 1 for w in self.windows):
-            raise ValueError(f"windows has {self.windows}; it must be whole numbers above 0")
-        if self.balance not in ("time", "memory"):
-            raise ValueError(f"balance is '{self.balance}'; it must be time or memory")
-        if self.master not in ("auto", "works", "feeds"):
-            raise ValueError(f"master is '{self.master}'; it must be auto, works or feeds")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Layout:
     """A pipeline laid over its workers, stage 1 first."""
 
@@ -76,9 +46,9 @@ class Layout:
     layer_names: tuple[str, ...]
     """Of the whole model."""
     parts: tuple[int, ...]
-    """How many micro-batches each mini-batch of an epoch is cut into (mostly 1)."""
+    """How many micro-batches each mini-batch of a round is cut into (mostly 1)."""
     table: Timetable
-    """The order of work in an epoch."""
+    """The order of work in a round."""
     choices: tuple[tuple[Choice, ...], ...]
     """How each stage keeps versions of its layers' weights; empty where there is only one."""
     least_bytes: tuple[int, ...] = ()
@@ -208,12 +178,25 @@ def balance(loads: Sequence[int], capacities: Sequence[float]) -> tuple[int, ...
 
 
 def _parts(ground: Ground) -> tuple[int, ...]:
-    """Micro-batches of each mini-batch of an epoch; the last one may be smaller than the others."""
+    """Micro-batches of each mini-batch of a round; the last of an epoch may be smaller than the
+    others."""
     samples, batch = next(iter(ground.samples.values())), ground.train.batch
     sizes = [min(batch, samples - at) for at in range(0, samples, batch)]
-    sizes *= ground.train.local_epochs
-    most = ground.options.window if ground.train.scheme in SPLITTING else 1
-    return tuple(min(most, size) for size in sizes)
+    most: int = ground.options.window if ground.train.scheme in SPLITTING else 1
+    span: int = ground.options.span
+    if not span:
+        return tuple(min(most, size) for size in sizes * ground.train.local_epochs)
+    if ground.train.local_epochs != 1:
+        raise ValueError(
+            f"span is {span}, and local_epochs {ground.train.local_epochs}: a round is either so "
+            "many mini-batches or so many epochs; leave one of them out"
+        )
+    if sizes[-1] < most:
+        raise ValueError(
+            f"span is {span}, and the last mini-batch of an epoch has {sizes[-1]} samples for "
+            f"{most} micro-batches; choose a batch that leaves more of {samples} samples"
+        )
+    return (most,) * span
 
 
 def _costs(

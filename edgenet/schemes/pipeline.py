@@ -15,15 +15,16 @@ In which order is data (timetable.py); how versions are kept, and what that cost
 
 What the paper leaves open. The master is the first worker, or a node of its own that only feeds
 the data. Labels travel with the activations to the worker that needs them. The pipeline runs empty
-at the end of a round (an epoch), so that there is one model to test; the states of the stages
-then travel to the master as Kind.EVALUATION. In micro-batches, each one's error counts by its
-part of the samples.
+at the end of a round (an epoch, or `span` mini-batches), so that there is one model to test, and to
+go on from; the states of the stages then travel to the master as Kind.EVALUATION. In micro-batches,
+each one's error counts by its part of the samples.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import Any, Protocol
 
 import torch
@@ -34,8 +35,9 @@ from edgenet.links.protocol import Item, Kind, Link
 from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
-from edgenet.schemes.layout import Layout, PipelineOptions, advise, arrange, shortage
+from edgenet.schemes.layout import Layout, advise, arrange, shortage
 from edgenet.schemes.local import mean, require_finite
+from edgenet.schemes.pipeline_options import PipelineOptions
 from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action
 
 
@@ -147,16 +149,14 @@ class Sink:
         return loss, []
 
 
-def feed(batches: Batches, parts: Sequence[int]) -> Iterator[Batch]:
-    """Epoch after epoch; each mini-batch in as many parts as the timetable says."""
-    while True:
-        left = iter(parts)
-        for _ in range(len(parts) // len(batches)):
-            for (x, y), count in zip(batches, left, strict=False):
-                for inputs, labels in zip(
-                    torch.tensor_split(x, count), torch.tensor_split(y, count), strict=True
-                ):
-                    yield inputs, labels, len(labels) / len(y)
+def feed(batches: Batches, parts: Sequence[int], done: int) -> Iterator[Batch]:
+    """Round after round, behind the `done` first; each mini-batch in as many parts as the timetable
+    says."""
+    for (x, y), count in zip(batches.stream(done * len(parts)), cycle(parts), strict=False):
+        for inputs, labels in zip(
+            torch.tensor_split(x, count), torch.tensor_split(y, count), strict=True
+        ):
+            yield inputs, labels, len(labels) / len(y)
 
 
 def _play(bench: Bench) -> None:
@@ -164,7 +164,7 @@ def _play(bench: Bench) -> None:
     at, last = layout.chain.index(bench.name), len(layout.chain) - 1
     rounds = bench.rounds()
     if at == 0:
-        source = Source(feed(bench.batches(), layout.parts), rounds)
+        source = Source(feed(bench.batches(), layout.parts, rounds.first - 1), rounds)
     if layout.feeds and at == 0:
         master(_link(bench, 1), source, sum(layout.parts), rounds)
         return
