@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos_plan import HARD, MILD, Case, bound_s, cast, draw
+from chaos_plan import HARD, MILD, TIMED, Case, bound_s, cast, draw
 from chaos_run import STOP, Seen, play
 from chaos_verdict import HUNG, WRONG, Verdict, judge
 from common import Figures, say
@@ -106,7 +106,8 @@ def _undisturbed(scheme: str) -> Seen:
 def _one(case: Case, undisturbed: Seen, folder: Path) -> Told:
     keep = folder / "failed" / f"{case.number}-{case.scheme}"
     seen = play(case, bound_s(undisturbed.wall_s, case.faults))
-    verdict = judge(case, cast(case.scheme), seen, undisturbed.weights)
+    weights = None if case.scheme == TIMED else undisturbed.weights
+    verdict = judge(case, cast(case.scheme), seen, weights)
     told = Told(case, seen, verdict)
     if verdict.why or seen.leftovers:
         keep.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ def describe(told: Told) -> str:
         + ("" if fault in seen.placed else " came too late")
         for fault in case.faults
     )
-    more = [told.verdict.why] if told.verdict.why else []
+    more = [words for words in (told.verdict.why, told.verdict.cause) if words]
     more += [f"left: {', '.join(seen.leftovers)}"] if seen.leftovers else []
     return (
         f"{case.number} {case.scheme} ({case.shaping}, restart {case.restart}): {blows}: "
@@ -201,7 +202,8 @@ to its end.
                 writer.writerow(
                     [each.case.number, each.case.scheme, each.case.shaping, each.case.restart,
                      fault.kind, fault.node, fault.after, fault.length_s,
-                     fault in each.seen.placed, each.verdict.outcome, each.verdict.why,
+                     fault in each.seen.placed, each.verdict.outcome,
+                     each.verdict.why or each.verdict.cause,
                      f"{each.seen.wall_s:.2f}", f"{each.seen.to_end_s:.2f}",
                      "; ".join(each.seen.leftovers)]
                 )  # fmt: skip

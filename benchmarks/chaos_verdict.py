@@ -25,6 +25,8 @@ class Verdict:
     outcome: str
     why: str = ""
     """What is wrong."""
+    cause: str = ""
+    """The sentence that a failed run ended with."""
 
 
 def judge(case: Case, cast: Cast, seen: Seen, undisturbed: Mapping[str, Tensor] | None) -> Verdict:
@@ -66,7 +68,7 @@ def _failed(case: Case, cast: Cast, seen: Seen, hard: list[Fault]) -> Verdict:
     hit = {fault.node for fault in hard}
     if not any(name in last for name in hit.union(*(cast.peers[name] for name in hit))):
         return Verdict(WRONG, f"its last words name nobody who was hit: {last!r}")
-    return Verdict(NAMED)
+    return Verdict(NAMED, cause=last)
 
 
 def _done(

@@ -87,6 +87,9 @@ def test_a_fault_that_leaves_the_mathematics_alone_leaves_the_weights(chaos: Any
     assert outcome(chaos, mild, weights=OTHER)[0] == "wrong"
     assert outcome(chaos, mild, code=3, said="learner1 was lost")[0] == "wrong"
     assert outcome(chaos, mild, code=None)[0] == "hung"
+    timed = case(chaos, "pause", "learner1", scheme=chaos.plan.TIMED)
+    assert outcome(chaos, timed, undisturbed=None)[0] == "same weights"  # as far as can be told
+    assert outcome(chaos, timed, undisturbed=None, summary=TOLD)[0] == "wrong"
     restarted = case(chaos, "kill", "server", restart=2)
     assert outcome(chaos, restarted)[0] == "same weights"
     assert outcome(chaos, restarted, weights=OTHER, summary=TOLD)[0] == "wrong"
