@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 import torch
 from chaos_plan import Case, Fault, topology
+from common import owned
 from torch import Tensor
 
 from edgenet.errors import InputError
@@ -54,30 +54,25 @@ class Seen:
     leftovers: tuple[str, ...]
 
 
-def play(case: Case, bound_s: float, keep: Path | None = None) -> Seen:
+def play(case: Case, bound_s: float) -> Seen:
     """Run it, strike, and wait for the end.
 
     Args:
         case: which.
         bound_s: a run that takes longer is ended.
-        keep: where the run's folder goes; None: it is removed.
     """
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
         (folder / "tmp").mkdir()
         (folder / "chaos.yaml").write_text(topology(case.scheme, case.restart), encoding="utf-8")
-        seen = _play(case, bound_s, folder)
-        if keep is not None:
-            folder.joinpath("stderr").rename(folder / "runs" / "stderr")
-            keep.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-r", str(folder / "runs"), str(keep)], check=True)
-    return seen
+        return _play(case, bound_s, folder)
 
 
 def _play(case: Case, bound_s: float, folder: Path) -> Seen:
     mark = uuid.uuid4().hex
     began = time.monotonic()
-    with _started(case, folder, mark) as process:
+    surroundings = {**os.environ, MARK: mark, "TMPDIR": str(folder / "tmp")}
+    with owned(_command(case, folder), folder, surroundings) as process:
         hits = _Strikes(process, folder / "runs", began + bound_s)
         placed = tuple(fault for fault in case.faults if hits.strike(fault))
         hits.until(lambda: False)  # its end, or its bound
@@ -94,32 +89,16 @@ def _play(case: Case, bound_s: float, folder: Path) -> Seen:
     )
 
 
-@contextmanager
-def _started(case: Case, folder: Path, mark: str) -> Iterator[subprocess.Popen[bytes]]:
+def _command(case: Case, folder: Path) -> list[str]:
     command = [str(Path(sys.executable).with_name("edgenet")), "run", str(folder / "chaos.yaml")]
     command += ["--out", str(folder / "runs"), "--format", "json"]
-    command += ["--shaping", case.shaping, "--no-probe"]
-    surroundings = {**os.environ, MARK: mark, "TMPDIR": str(folder / "tmp")}
-    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=surroundings
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    return [*command, "--shaping", case.shaping, "--no-probe"]
 
 
 class _Strikes:
     """Follows a run and does to it what is due."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, end: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], out: Path, end: float) -> None:
         self._process, self._out, self._end = process, out, end
         self._tail: Tail | None = None
         self.run: RunDir | None = None

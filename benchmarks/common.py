@@ -96,7 +96,7 @@ def run_edgenet(
         command = [str(Path(sys.executable).with_name("edgenet")), "run", str(path)]
         command += ["--out", str(out), "--format", "json", *options]
         start_s, clock = time.time(), time.monotonic()
-        with _owned(command, folder) as process:
+        with owned(command, folder) as process:
             if watch is not None:
                 watch(process)
             code = process.wait(timeout_s)
@@ -108,18 +108,30 @@ def run_edgenet(
 
 
 @contextmanager
-def _owned(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a command whose output goes to files; it has ended when the block ends."""
+def owned(
+    command: list[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command whose output goes to files; it has ended when the block ends.
+
+    Args:
+        command: its words.
+        folder: its output goes to `stdout` and `stderr` in it.
+        environment: its own; None: this process's.
+    """
     with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True, env=environment
         )
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(60)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _read(folder: Path, out: Path, start_s: float, wall_s: float) -> Finished:
