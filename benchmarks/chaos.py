@@ -171,7 +171,9 @@ def _cell(runs: Sequence[Told]) -> str:
         return ""
     counts = Counter(each.verdict.outcome for each in runs)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    return f"{outcomes}; {max(each.seen.to_end_s for each in runs):.0f} s"
+    left = sum(len(each.seen.leftovers) for each in runs)
+    worst = f"{max(each.seen.to_end_s for each in runs):.0f} s"
+    return "; ".join([outcomes, worst] + ([f"{left} left behind"] if left else []))
 
 
 def write(told: Sequence[Told], figures: Figures, folder: Path, seed: int) -> None:

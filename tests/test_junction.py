@@ -234,3 +234,4 @@ def test_vertical_split_learning_ends_without_one_of_its_sources(
     code, _, err = run.end(15.0)
     assert code == 3
     assert "learner1" in err
+    assert "set faults.restart to have all nodes started again" in err

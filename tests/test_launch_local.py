@@ -116,7 +116,8 @@ def test_killed_server_is_named_and_nothing_runs_on(launch: Launch) -> None:
     pids = launcher.started()
     os.kill(pids["server"], signal.SIGKILL)
     code, said = launcher.end()
-    assert (code, "server was killed by SIGKILL" in said) == (3, True)
+    remedy = "server was killed by SIGKILL; set faults.restart to have all nodes started again (log"
+    assert (code, remedy in said) == (3, True)
     assert not any(map(psutil.pid_exists, pids.values()))
     assert launcher.read("run.json")["ended"]["server"] == {"code": None, "signal": 9}
 

@@ -30,6 +30,10 @@ def failure(run: RunDir, referee: Referee) -> str | None:
         what = f"{what}; it was started again as often as faults.restart allows"
     if first != culprit and first in referee.ends:
         what = f"{what}; before that, {told(run, first, referee.ends[first])}"
+    # Who ended by itself has said what to do; who was killed or froze could not.
+    end = referee.ends.get(culprit)
+    if referee.restart == 0 and (end is None or end.signal is not None):
+        what = f"{what}; set faults.restart to have all nodes started again"
     return f"{what} (log: {run.log(culprit)})"
 
 

@@ -132,7 +132,10 @@ def adapt(model: Merged, trunk: Stage, there: Collection[str]) -> None:
     if not gone and not come:
         return
     if model.junction is None:
-        raise NodeError(f"a model without a junction cannot go on without {', '.join(gone)}")
+        raise NodeError(
+            f"a model without a junction cannot go on without {', '.join(gone)}; look at "
+            "their logs, or set faults.restart to have all nodes started again"
+        )
     for name in gone:
         model.junction.remove(name)
     for name in come:
