@@ -191,16 +191,12 @@ def listening() -> set[tuple[str, int]]:
     return {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
 
 
-def test_gloos_own_port_answers_nobody() -> None:
+def test_gloo_itself_listens_to_nobody() -> None:
     before = listening()
     with RendezvousServer(KEY) as server:
         hub, peer = endpoint(server, "hub"), endpoint(server, "p1")
         known = {server.address, hub._listener.address, peer._listener.address}
-        gloos = listening() - before - known
-        assert len(gloos) == 2
-        for address in gloos:
-            with pytest.raises(TimeoutError):
-                socket.create_connection(address, timeout=0.3)
+        assert listening() - before == known
         here, there = both(hub, peer)
         there.send("still")
         assert here.recv(timeout_s=PATIENCE_S) == "still"
@@ -231,7 +227,7 @@ def test_a_run_goes_on_while_strangers_call_on_every_port(
             told = json.loads(rogue.communicate(timeout=30)[0].splitlines()[-1])
     assert run.returncode == 0
     assert json.loads(said)["rounds"] == 60
-    assert told["ports"] >= 9  # the table, and of four nodes each its own and gloo's
+    assert told["ports"] >= 5  # the table's, and one of each of four nodes
     assert sum(told["calls"].values()) > 100
     for journal in tmp_path.glob("runs/*/nodes/*/events.jsonl"):
         events = [json.loads(line) for line in journal.read_text().splitlines()]

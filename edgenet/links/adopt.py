@@ -5,8 +5,8 @@ ends the process when such a stranger sends nonsense, or when accepting fails be
 have used up the file descriptors. It cannot be told to take a connection that is there already.
 But it lives with one that it finds under its descriptor:
 
-- its listening socket stands on an address of the loopback and is given a socket filter that drops
-  every packet (`seal`), so that nobody ever reaches it;
+- its listening socket is closed, and something that never becomes ready is put under its descriptor
+  number and registered with gloo's epoll in its place (`seal`), so that nobody ever reaches it;
 - each pair is made to connect to a socket of this very process, a moment later (`Decoy`);
 - when it stands, and before anything was sent on it, the connection of ours is put under the same
   descriptor number and registered with gloo's epoll just as gloo's was (`Decoy.adopt`).
@@ -33,8 +33,6 @@ GLOO_ADDRESS = "127.0.0.2"
 _DECOY_ADDRESS = "127.0.0.1"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_SO_ATTACH_FILTER = 26
-_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # classic BPF: return 0 bytes of the packet
 _ADD, _DELETE = 1, 2
 _ENTRY = re.compile(r"tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)")
 
@@ -49,19 +47,31 @@ class _Event(ctypes.Structure):
 
 
 def seal() -> None:
-    """Close the listening sockets of this process's gloo devices to everybody.
+    """Close the listening sockets of this process's gloo devices. What gloo waits on for callers
+    then, and in the end takes off its epoll and closes, is an event that never comes.
 
     Raises:
-        OSError: there is none, or the kernel refuses the filter.
+        OSError: there is none, or the kernel refuses.
     """
-    program = ctypes.create_string_buffer(_DROP_ALL)
-    filter_ = struct.pack("HL", 1, ctypes.addressof(program))
-    found = [fd for fd in _sockets() if _listens_for_gloo(fd)]
-    for fd in found:
-        with _borrowed(fd) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
-    if not found:
+    silent = os.eventfd(0)
+    try:
+        sealed = [_replace(fd, silent) for fd in list(_sockets()) if _listens_for_gloo(fd)]
+    finally:
+        os.close(silent)
+    if not sealed or not all(sealed):
         raise OSError(f"gloo does not listen on {GLOO_ADDRESS}")
+
+
+def _replace(fd: int, by: int) -> bool:
+    """Put the file of descriptor `by` under the number `fd`, also in the epoll that has `fd`; says
+    whether one had."""
+    for epoll, number, events, data in _registered():
+        if number == fd:
+            _control(epoll, _DELETE, fd, None)
+            os.dup2(by, fd, inheritable=False)
+            _control(epoll, _ADD, fd, _Event(events, data))
+            return True
+    return False
 
 
 class Decoy:
@@ -93,17 +103,11 @@ class Decoy:
             ConnectionError, OSError: the pair was not found; `sock` is left open.
         """
         fd = next((fd for fd in _sockets() if self._is_called_by(fd)), None)
-        for epoll, number, events, data in _registered():
-            if number != fd:
-                continue
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _control(epoll, _DELETE, fd, None)
-            os.dup2(sock.fileno(), fd, inheritable=False)
-            _control(epoll, _ADD, fd, _Event(events, data))
-            sock.close()
-            return
-        raise ConnectionError("gloo's own connection was not found")
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if fd is None or not _replace(fd, sock.fileno()):
+            raise ConnectionError("gloo's own connection was not found")
+        sock.close()
 
     def _is_called_by(self, fd: int) -> bool:
         with suppress(OSError), _borrowed(fd) as sock:
