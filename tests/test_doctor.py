@@ -50,13 +50,13 @@ def test_a_run_that_fails_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPat
 def test_what_fails_ends_with_3_and_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = [Finding("a", OK, "fine"), Finding("b [x]", NOTE, "is [not] there", "get it"),
+    found = [Finding("a", OK, "fine"), Finding("b [x]", NOTE, "is [not] there", "get [it]"),
              Finding("c", FAILS, "broken", "mend it")]  # fmt: skip
     monkeypatch.setattr("edgenet.cli.doctor.findings", lambda: iter(found))
     assert main(["doctor"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:3]] == [
-        ["ok", "a", "fine"], ["note", "b", "[x]", "is", "[not]", "there"], ["get", "it"],
+        ["ok", "a", "fine"], ["note", "b", "[x]", "is", "[not]", "there"], ["get", "[it]"],
     ]  # fmt: skip
     assert lines[-1] == "edgenet cannot run here: c."
     monkeypatch.setattr("edgenet.cli.doctor.findings", lambda: iter(found[:2]))

@@ -37,7 +37,8 @@ def execute(options: argparse.Namespace) -> int:
             out.print(f"[{_STYLES[each.state]}]{state}[/] ", end="", soft_wrap=True)
             out.print(f"{name} {each.says}", markup=False, soft_wrap=True)
             if each.remedy:
-                out.print(f"{'':{sum(_WIDTHS) + 2}}{each.remedy}", style="dim", soft_wrap=True)
+                remedy = f"{'':{sum(_WIDTHS) + 2}}{each.remedy}"
+                out.print(remedy, style="dim", markup=False, soft_wrap=True)
     failed = [each.name for each in found if each.state == FAILS]
     if options.format == "json":
         print(json.dumps([asdict(each) for each in found], indent=2))
