@@ -37,7 +37,7 @@ def test_a_round_has_its_figures(tmp_path: Path) -> None:
 def test_csv_has_the_columns_and_empty_cells_for_what_is_missing(tmp_path: Path) -> None:
     text = rounds_csv(table_of(fedavg(tmp_path)))
     rows = list(csv.DictReader(text.splitlines()))
-    assert text.splitlines()[0] == ",".join([*COLUMNS, "drift"])
+    assert text.splitlines()[0] == ",".join([*COLUMNS, "drift", "schema_version"])
     assert [row["round"] for row in rows] == ["1", "2", "3"]
     assert [row["loss"] for row in rows] == ["", "0.5", "0.3333333333333333"]
     assert rows[0]["test_loss"] == ""
