@@ -1,10 +1,10 @@
 """Pipelines against torch.distributed.pipelining's Schedule1F1B: samples per second and memory.
 
 Both train the same model, cut the same way, with the same batch, micro-batches, optimizer and one
-thread a process, over gloo, in turn, within one run: on loopback (`1f1b`), and, where this process
-may make network namespaces, over a link of 54 Mbit/s and 5 ms between two of them (`1f1b`,
-`pipedream`, `mcpipe-adaptive`; the relay shapes both sides' packets alike). Counted from the first
-forward of an epoch to its last update, without the first epoch.
+thread a process, over gloo, in turn, within one run, and neither keeps checkpoints: on loopback
+(`1f1b`), and, where this process may make network namespaces, over a link of 54 Mbit/s and 5 ms
+between two of them (`1f1b`, `pipedream`, `mcpipe-adaptive`; the relay shapes both sides' packets
+alike). Counted from the first forward of an epoch to its last update, without the first epoch.
 
 `--quick`: one repetition each. `--full`: five.
 """
@@ -55,7 +55,7 @@ links:
   {DEVICE}: {{{link}{", " if link else ""}members: worker}}
 shaping: {"relay" if link else "none"}
 seed: 7
-faults: {{silence: 60 s}}
+faults: {{silence: 60 s, checkpoint: 0}}
 train:
   scheme: {scheme}
   model: vgg16-w16

@@ -50,7 +50,7 @@ def picture(
     from matplotlib.figure import Figure
     from matplotlib.rcsetup import cycler
 
-    cycle = cycler(color=COLOURS) + cycler(marker=MARKERS)
+    cycle = cycler(linestyle=("-", "--")) * (cycler(color=COLOURS) + cycler(marker=MARKERS))
     with matplotlib.rc_context({**_LOOK, "axes.prop_cycle": cycle}):
         figure = Figure(
             figsize=(size[0] * columns, size[1] * rows), layout="constrained"
