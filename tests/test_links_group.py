@@ -125,7 +125,7 @@ def test_who_is_late_stays_and_is_heard_later(star: Stars, tmp_path: Path) -> No
         hub.far[name].send(name)
     start = time.monotonic()
     assert list(hub.group.gather(deadline_s=0.2)) == ["p0", "p2", "p3"]
-    assert 0.2 <= time.monotonic() - start < 1
+    assert 0.2 <= time.monotonic() - start < 10
     assert faults(tmp_path) == [("p1", "late")]
     assert hub.group.names == NAMES
     hub.far["p1"].send("at last")

@@ -24,6 +24,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 POSSIBLE = sys.platform.startswith("linux")
 """Elsewhere gloo makes its connections itself, and its port is open to whoever reaches it."""
@@ -33,6 +34,10 @@ GLOO_ADDRESS = "127.0.0.2"
 _DECOY_ADDRESS = "127.0.0.1"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_C = ctypes.PyDLL(None)
+"""The same for calls that are over before another thread could have used the interpreter."""
+_SOCKADDR = struct.Struct("!2sH4s8x")
+_SOCKADDR_BYTES = _SOCKADDR.size
 _ADD, _DELETE = 1, 2
 _ENTRY = re.compile(r"tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)")
 
@@ -46,32 +51,39 @@ class _Event(ctypes.Structure):
     _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
 
 
-def seal() -> None:
-    """Close the listening sockets of this process's gloo devices. What gloo waits on for callers
-    then, and in the end takes off its epoll and closes, is an event that never comes.
+def seal() -> int:
+    """Close the listening socket of the gloo device that this process has just made. What gloo
+    waits on for callers then, and in the end takes off its epoll and closes, is an event that never
+    comes. Returns the device's epoll.
 
     Raises:
-        OSError: there is none, or the kernel refuses.
+        OSError: there is no such socket, or the kernel refuses.
     """
     silent = os.eventfd(0)
     try:
-        sealed = [_replace(fd, silent) for fd in list(_sockets()) if _listens_for_gloo(fd)]
+        for epoll in _epolls():
+            for entry in _entries(epoll):
+                if _listens_for_gloo(entry.fd):
+                    _replace(epoll, entry, silent)
+                    return epoll
     finally:
         os.close(silent)
-    if not sealed or not all(sealed):
-        raise OSError(f"gloo does not listen on {GLOO_ADDRESS}")
+    raise OSError(f"gloo does not listen on {GLOO_ADDRESS}")
 
 
-def _replace(fd: int, by: int) -> bool:
-    """Put the file of descriptor `by` under the number `fd`, also in the epoll that has `fd`; says
-    whether one had."""
-    for epoll, number, events, data in _registered():
-        if number == fd:
-            _control(epoll, _DELETE, fd, None)
-            os.dup2(by, fd, inheritable=False)
-            _control(epoll, _ADD, fd, _Event(events, data))
-            return True
-    return False
+class _Entry(NamedTuple):
+    """What an epoll has of a descriptor."""
+
+    fd: int
+    events: int
+    data: int
+
+
+def _replace(epoll: int, entry: _Entry, by: int) -> None:
+    """Put the file of descriptor `by` under the number of `entry`, also in the epoll."""
+    _control(epoll, _DELETE, entry.fd, None)
+    os.dup2(by, entry.fd, inheritable=False)
+    _control(epoll, _ADD, entry.fd, _Event(entry.events, entry.data))
 
 
 class Decoy:
@@ -96,63 +108,62 @@ class Decoy:
         there = struct.pack("!H", self._address[1]) + socket.inet_aton(_DECOY_ADDRESS)
         return own[:at] + there + own[at + len(there) :]
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Put `sock` (connected, silent) under the pair that has connected here; closes `sock`.
+    def adopt(self, sock: socket.socket, epoll: int) -> None:
+        """Put `sock` (connected, silent) under the pair that has connected here, whose device's
+        epoll is given; closes `sock`.
 
         Raises:
             ConnectionError, OSError: the pair was not found; `sock` is left open.
         """
-        fd = next((fd for fd in _sockets() if self._is_called_by(fd)), None)
+        entry = next((each for each in _entries(epoll) if self._is_called_by(each.fd)), None)
+        if entry is None:
+            raise ConnectionError("gloo's own connection was not found")
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if fd is None or not _replace(fd, sock.fileno()):
-            raise ConnectionError("gloo's own connection was not found")
+        _replace(epoll, entry, sock.fileno())
         sock.close()
 
     def _is_called_by(self, fd: int) -> bool:
-        with suppress(OSError), _borrowed(fd) as sock:
-            return bool(sock.getpeername() == self._address)
-        return False
-
-
-class _borrowed:
-    """A descriptor of somebody else's as a socket object, which leaves it open."""
-
-    def __init__(self, fd: int) -> None:
-        self._sock = socket.socket(fileno=fd)
-
-    def __enter__(self) -> socket.socket:
-        return self._sock
-
-    def __exit__(self, *_: object) -> None:
-        self._sock.detach()
+        return bool(_address(_C.getpeername, fd) == self._address)
 
 
 def _listens_for_gloo(fd: int) -> bool:
-    with suppress(OSError), _borrowed(fd) as sock:
-        there = sock.family == socket.AF_INET and sock.getsockname()[0] == GLOO_ADDRESS
-        return there and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
-    return False
+    found = _address(_C.getsockname, fd)
+    if found is None or found[0] != GLOO_ADDRESS:
+        return False
+    sock = socket.socket(fileno=fd)
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+    finally:
+        sock.detach()
 
 
-def _sockets() -> Iterator[int]:
-    return (fd for fd, kind in _files() if kind.startswith("socket:"))
+def _address(call: Any, fd: int) -> tuple[str, int] | None:
+    """What `call` (getsockname, getpeername) says of a descriptor; None: it is no IPv4 socket.
+
+    Not by socket.socket(fileno=...), which asks the kernel four things more: a server does this for
+    every link that it has each time that it takes one.
+    """
+    place, length = (ctypes.c_uint8 * _SOCKADDR_BYTES)(), ctypes.c_uint32(_SOCKADDR_BYTES)
+    if call(fd, place, ctypes.byref(length)) != 0 or length.value != _SOCKADDR_BYTES:
+        return None
+    family, port, host = _SOCKADDR.unpack(bytes(place))
+    if family != socket.AF_INET.to_bytes(2, sys.byteorder):
+        return None
+    return socket.inet_ntoa(host), port
 
 
-def _files() -> Iterator[tuple[int, str]]:
+def _epolls() -> Iterator[int]:
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # of those that other threads have closed since
-            yield int(name), os.readlink(f"/proc/self/fd/{name}")
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
+                yield int(name)
 
 
-def _registered() -> Iterator[tuple[int, int, int, int]]:
-    """Every entry of every epoll of this process: (epoll, descriptor, events, data)."""
-    for epoll, kind in _files():
-        if kind != "anon_inode:[eventpoll]":
-            continue
-        with suppress(OSError), open(f"/proc/self/fdinfo/{epoll}", encoding="ascii") as file:
-            for fd, events, data in _ENTRY.findall(file.read()):
-                yield epoll, int(fd), int(events, 16), int(data, 16)
+def _entries(epoll: int) -> Iterator[_Entry]:
+    with suppress(OSError), open(f"/proc/self/fdinfo/{epoll}", encoding="ascii") as file:
+        for fd, events, data in _ENTRY.findall(file.read()):
+            yield _Entry(int(fd), int(events, 16), int(data, 16))
 
 
 def _control(epoll: int, operation: int, fd: int, event: _Event | None) -> None:

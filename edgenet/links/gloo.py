@@ -11,9 +11,11 @@ from __future__ import annotations
 import hmac
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -34,14 +36,26 @@ _TERMS = struct.Struct("!IH")
 _ADDRESS_BYTES = 4096
 
 
-def device(address: str) -> Any:
-    """The process's gloo device: a thread for all links, and a listening socket, which is shut
-    to everybody or else on `address`. Raises OSError: it could not be shut."""
+_MAKING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Device:
+    """gloo's device: a thread for all links."""
+
+    gloo: Any
+    epoll: int
+    """Descriptor of what the thread waits on; -1 where gloo connects by itself."""
+
+
+def device(address: str) -> Device:
+    """The process's device, whose listening socket is shut to everybody or else on `address`.
+    Raises OSError: it could not be shut."""
     if not adopt.POSSIBLE:
-        return ProcessGroupGloo.create_device(hostname=address)
-    made = ProcessGroupGloo.create_device(hostname=adopt.GLOO_ADDRESS)
-    adopt.seal()
-    return made
+        return Device(ProcessGroupGloo.create_device(hostname=address), -1)
+    with _MAKING:  # only one at a time is not sealed, so that `seal` finds the right one
+        made = ProcessGroupGloo.create_device(hostname=adopt.GLOO_ADDRESS)
+        return Device(made, adopt.seal())
 
 
 @contextmanager
@@ -125,18 +139,18 @@ class Terms(Store):
         return hmac.digest(self._session.token, key.encode() + terms, "sha256")
 
 
-def adopted(cable: Cable, rank: int, gloo_device: Any, deadline: float) -> Any:
+def adopted(cable: Cable, rank: int, gloo_device: Device, deadline: float) -> Any:
     """A group of two over a connection that stands. Raises RuntimeError, OSError."""
     with adopt.Decoy() as decoy:
         made = group(_Alone(decoy), rank, gloo_device, deadline)
-        decoy.adopt(cable.sock)
+        decoy.adopt(cable.sock, gloo_device.epoll)
     return made
 
 
-def group(terms: Store, rank: int, gloo_device: Any, deadline: float) -> Any:
+def group(terms: Store, rank: int, gloo_device: Device, deadline: float) -> Any:
     """A group of two whose ends find each other by `terms`. Raises RuntimeError, OSError."""
     options = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
-    options._devices = [gloo_device]
+    options._devices = [gloo_device.gloo]
     options._threads = 1
     options._timeout = until(deadline)
     return ProcessGroupGloo(terms, rank, 2, options)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from edgenet.links.cable import OPENING_BYTES, Cable
-from edgenet.links.gloo import MAC_BYTES, Terms, adopted, group, until
+from edgenet.links.gloo import MAC_BYTES, Device, Terms, adopted, group, until
 from edgenet.links.handshake import Session
 from edgenet.links.nowait import receive_now, send_now
 from edgenet.links.sizes import Ring
@@ -67,7 +67,7 @@ class GlooWire:
         session: Session,
         rank: int,
         ring: Ring,
-        gloo_device: Any,
+        gloo_device: Device,
         deadline: float,
         cable: Cable | None = None,
     ) -> None:
