@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from link_pairs import OPENERS, Setting
 
 from edgenet.errors import PeerLost
 from edgenet.links.boxes import Boxes, Outgoing
@@ -183,3 +184,17 @@ def test_nobody_writes_past_a_message_that_waits() -> None:
         boxes.wrote(packet.header.total_bytes)
         assert boxes.next_out() is not None  # the flush that follows a write
     assert overtaken == 0
+
+
+def test_the_receiver_times_what_came_behind_the_first_frame(tmp_path: Path) -> None:
+    path, asked_bps = tmp_path / "events.jsonl", 8e6
+    setting = Setting(journals=(None, path), channel=Channel(rate_bps=asked_bps))
+    with OPENERS["gloo"](setting) as ends:
+        for size in (100_000, 1000, 300_000):
+            ends.left.send(torch.zeros(size, dtype=torch.uint8), kind=Kind.WEIGHTS)
+            assert len(ends.right.recv(timeout_s=30)) == size
+        ends.shared[1].meter.write(ends.shared[1].journal)
+    (came,) = [e for e in map(json.loads, path.read_text().splitlines()) if e["e"] == "bytes"
+               and e["k"] == "weights"]  # fmt: skip
+    assert 200_000 < came["later_bytes"] < 400_000
+    assert 8 * came["later_bytes"] / came["later_s"] == pytest.approx(asked_bps, rel=0.3)

@@ -85,7 +85,7 @@ class Record:
                 }
                 for seat in seats
             },
-            "links": [_link(topology, link) for link in topology.links],
+            "links": recorded_links(topology),
             "devices": {name: asdict(each) for name, each in topology.devices.items()},
             "carbon_kg_per_kwh": topology.carbon_kg_per_kwh,
             "launcher": launcher,
@@ -118,6 +118,11 @@ class Record:
 def _radio(topology: Topology, node: str) -> dict[str, str]:
     radio = radio_of(topology, node)
     return {} if radio is None else {"radio": radio}
+
+
+def recorded_links(topology: Topology) -> list[dict[str, Any]]:
+    """All links, as run.json has them."""
+    return [_link(topology, link) for link in topology.links]
 
 
 def _link(topology: Topology, link: LinkSpec) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from edgenet.errors import LinkTimeout, PeerLeft, PeerLost, PeerSilent, ProtocolError
 from edgenet.links.boxes import Boxes
 from edgenet.links.codec import Packet, decode, goodbye
-from edgenet.links.frame import FrameError, Header
+from edgenet.links.frame import FrameError
 from edgenet.links.meter import Count
 from edgenet.links.pace import Pace, hold
 from edgenet.links.protocol import Item, Kind
@@ -232,7 +232,7 @@ class WireLink:
             self._wire.write(frame)
             self._frames_written += 1
             self._boxes.wrote(frame.numel())
-        self._count_message("out", header)
+        self._count_message("out", Message(blob, header))
 
     def _read_all(self) -> None:
         try:
@@ -242,7 +242,7 @@ class WireLink:
                 if self._reader.goodbye:
                     self._boxes.finish(PeerLeft, "left the run")
                     break
-                self._count_message("in", message.header)
+                self._count_message("in", message)
                 self._boxes.deliver(message)
                 del message
                 self._tell()
@@ -280,9 +280,11 @@ class WireLink:
         self._boxes.finish(ProtocolError, str(error))
         self._wire.close()
 
-    def _count_message(self, direction: str, header: Header) -> None:
+    def _count_message(self, direction: str, message: Message) -> None:
+        header = message.header
         overhead = header.total_bytes - header.payload_bytes
-        count = Count(payload=header.payload_bytes, overhead=overhead, messages=1)
+        count = Count(payload=header.payload_bytes, overhead=overhead, messages=1,
+                      later_bytes=message.later_bytes, later_s=message.later_s)  # fmt: skip
         self._shared.meter.add(self.peer, direction, header.kind, header.round, count)
 
     def _count_beats(self) -> None:

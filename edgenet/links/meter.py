@@ -26,6 +26,10 @@ class Count:
     broadcast. A radio would have sent it once."""
     copied_overhead: int = 0
     """Part of `overhead`, likewise."""
+    later_bytes: int = 0
+    """Of messages of several frames that came: the bytes behind the first frame."""
+    later_s: float = 0.0
+    """Seconds that these took. Together they tell what the link delivered."""
 
     def add(self, other: Count) -> None:
         """Grow by `other`."""
@@ -58,6 +62,10 @@ class Meter:
             found = dataclasses.asdict(count)
             if not count.copied_payload + count.copied_overhead:
                 del found["copied_payload"], found["copied_overhead"]
+            if not count.later_bytes:
+                del found["later_bytes"], found["later_s"]
+            else:
+                found["later_s"] = round(count.later_s, 6)
             journal.event("bytes", r=round_, peer=peer, dir=direction, k=kind.value, **found)
 
     def totals(self) -> dict[tuple[str, str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -18,6 +19,11 @@ class Message:
     blob: Tensor
     """Header, descriptors and data (uint8, 1-D)."""
     header: Header
+    later_bytes: int = 0
+    """Bytes of the frames behind its first one."""
+    later_s: float = 0.0
+    """Seconds from when the first frame was there until all were: what the link delivers, or less
+    where the sender was slow. A message of one frame tells nothing."""
 
 
 class Reader:
@@ -44,6 +50,7 @@ class Reader:
             WireClosed: nothing will come.
         """
         frame = self._frame()
+        begun = time.monotonic()
         header = Header.parse(frame[:HEADER_BYTES].tobytes(), limit_bytes=self._limit_bytes)
         self.goodbye = header.type is Type.GOODBYE
         try:
@@ -53,7 +60,8 @@ class Reader:
                 f"sent a message of {header.total_bytes} bytes, more than this node has"
             ) from None
         self._fill(blob.numpy(), frame)
-        return Message(blob, header)
+        later_bytes = header.total_bytes - min(frame.size, header.total_bytes)
+        return Message(blob, header, later_bytes, time.monotonic() - begun if later_bytes else 0.0)
 
     def _fill(self, target: Bytes, frame: Bytes) -> None:
         at = 0

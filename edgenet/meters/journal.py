@@ -18,7 +18,8 @@ first). The events that the code writes, and their own fields:
 | `span` | k (compute, recompute, send, wait, evaluate, idle), n (what), d (s), peer?; t: start |
 | `round` | loss?, accuracy?, active (names of the peers that took part), and the scheme's own |
 | `bytes` | peer, dir (out, in), k (kind), payload, overhead, messages, of round r; they add up. \
-copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved |
+copied_payload?, copied_overhead?: the part that a medium's broadcast would have saved; \
+later_bytes?, later_s?: of what came in several frames, the bytes behind the first, and their time |
 | `traffic` | peer, out, in: bytes that crossed the link since it stands, about once a second |
 | `doing` | k (kinds of the spans that are open now), about once a second |
 | `fault` | peer, what (lost, left, silent, late, refused, dropped), why |

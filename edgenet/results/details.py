@@ -1,5 +1,5 @@
 """What report.html shows beyond the tally, from a second pass over the events: who did what in some
-rounds, and memory over time."""
+rounds, memory over time, and what links delivered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edgenet.results.events import Event
+from edgenet.results.seen import Seen, Sight
 from edgenet.results.tally import RoundTally, Tally
 
 KINDS = ("compute", "send", "wait", "evaluate")
@@ -64,6 +65,8 @@ class Details:
     """Rounds of about median length, in order."""
     memory: dict[str, list[tuple[float, float]]]
     """Node -> (seconds since the start of the run, resident bytes)."""
+    seen: list[Seen] = field(default_factory=list)
+    """What links delivered, as far as the run's own messages tell."""
 
 
 def gather(tally: Tally, events: Iterable[Event]) -> Details:
@@ -74,7 +77,9 @@ def gather(tally: Tally, events: Iterable[Event]) -> Details:
         events: of all nodes.
     """
     found = Details([_window(each) for each in around_median(tally.rounds)], {})
+    sight = Sight()
     for event in events:
+        sight.add(event)
         if event.name == "span":
             for window in found.windows:
                 window.add(event)
@@ -82,6 +87,7 @@ def gather(tally: Tally, events: Iterable[Event]) -> Details:
             point = (tally.since(event.t), float(event.count("rss_bytes")))
             found.memory.setdefault(event.node, []).append(point)
     found.memory = {name: _thin(points) for name, points in found.memory.items()}
+    found.seen = sight.found(sum(each.wall_s for each in tally.rounds))
     return found
 
 

@@ -40,6 +40,13 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Network:
+    """All links of a run, as `topology.graph.route` takes them."""
+
+    links: Sequence[Link]
+
+
+@dataclass(frozen=True)
 class Measured:
     """A row of the probe's table."""
 
@@ -159,7 +166,11 @@ def rate(value: float | None) -> str:
         return text.MISSING
     if math.isinf(value):
         return "unlimited"
-    for unit, factor in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
-        if value >= 0.9995 * factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value:.3g} bit/s"
+    unit, factor = unit_of(value)
+    return f"{value / factor:.3g} {unit}"
+
+
+def unit_of(value: float) -> tuple[str, float]:
+    """The unit that a rate is told in, and its bits per second."""
+    units = (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3))
+    return next((each for each in units if value >= 0.9995 * each[1]), ("bit/s", 1.0))

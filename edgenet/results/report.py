@@ -29,6 +29,7 @@ from edgenet.results.plots import (
     round_charts,
     time_bars,
 )
+from edgenet.results.rates import SEEN_HEAD, Rates, seen_rows
 
 _ROWS = 60
 """Most rows of a table; what is left out is said."""
@@ -57,7 +58,7 @@ def report_html(
             f"<h1>{escape(name)} <small>{escape(scheme)}</small></h1>",
             _subtitle(summary, about),
             _tiles(summary),
-            section("Network", _network(summary, about)),
+            section("Network", _network(summary, about, details)),
             section("Training", cards(*curves(rounds, happened)), _key(happened)),
             section("Rounds of median length", cards(*round_charts(summary, details))),
             section(
@@ -125,7 +126,7 @@ def _sources(summary: Mapping[str, Any]) -> str:
     return ", ".join(sorted(set(known))) or "unknown"
 
 
-def _network(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+def _network(summary: Mapping[str, Any], about: Mapping[str, Any], details: Details) -> str:
     links, measured = links_of(about), measured_of(about)
     if not links and not measured:
         return ""
@@ -135,7 +136,11 @@ def _network(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     if measured:
         title = "Probe: goodput and round trip before the training, asked and measured"
         found = _cut(title, PROBE_HEAD, list(probe_rows(measured)))
-    return cards(network_drawing(links, measured, statuses), wide(asked + "<br>" + found))
+    elif details.seen:
+        title = "Seen in the run's own messages, not probed (--probe does)"
+        found = _cut(title, SEEN_HEAD, list(seen_rows(details.seen)))
+    rates = Rates(links, measured, details.seen)
+    return cards(network_drawing(links, rates, statuses), wide(asked + "<br>" + found))
 
 
 def _kernel(summary: Mapping[str, Any]) -> str:

@@ -34,7 +34,8 @@ p {{ margin: 2px 0 8px; color: var(--soft); overflow-wrap: anywhere; }}
 .done {{ color: var(--good); }} .bad {{ color: var(--fault); }}
 .grid {{ display: grid; gap: 14px; align-items: start; margin-bottom: 14px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); }}
-.tiles {{ grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); margin-top: 20px; }}
+.tiles {{ grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); margin-top: 20px;
+  align-items: stretch; }}
 .card {{ background: var(--card); border: 1px solid var(--rule); padding: 12px; border-radius: 10px;
   overflow-x: auto; min-width: 0; }}
 .tile b {{ display: block; font-size: 20px; line-height: 1.3; white-space: nowrap; }}

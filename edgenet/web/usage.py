@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edgenet.results.events import Event
-from edgenet.results.network import Link
+from edgenet.results.network import Link, Network
 from edgenet.topology.graph import route
 
 Lane = tuple[str, str, str]
@@ -20,13 +19,6 @@ _STALE_S = 4.0
 """A flow that was not counted for this long rests."""
 
 
-@dataclass(frozen=True)
-class _Network:
-    """For `route`."""
-
-    links: Sequence[Link]
-
-
 class Usage:
     """The flows of a run, and the links that they cross.
 
@@ -35,7 +27,7 @@ class Usage:
     """
 
     def __init__(self, links: Sequence[Link]) -> None:
-        self._network = _Network(links)
+        self._network = Network(links)
         self._flows: dict[tuple[str, str], deque[tuple[float, int]]] = {}
         self._ways: dict[tuple[str, str], tuple[Lane, ...]] = {}
         self._asked_bps = {
