@@ -250,8 +250,9 @@ def _volumes(model: str, classes: int, rows: Mapping[str, Row], crossing: Mappin
 def _rates(size: Any, tried: Results, results: Results) -> str:
     """What every case did with every learning rate."""
     lines = ["", "## Learning rates", "",
-             "Adam, batch 32, seed 1, the same rates for every case: least validation loss "
-             "(accuracy in %) of each. The one of least loss went on with the other seeds.", "",
+             f"Adam, batch 32, the same rates for every case, {size.tuning.epochs} epochs with a "
+             "seed that no result has: least validation loss (accuracy in %) of each. The one of "
+             "least loss trained with the seeds of the results.", "",
              "| case | " + " | ".join(f"{rate:g}" for rate in size.rates) + " |",
              "| --- " * (len(size.rates) + 1) + "|"]  # fmt: skip
     for case, runs in tried.items():

@@ -73,13 +73,13 @@ def test_parameters_are_those_of_the_paper(fpl: Any, tiny: Any) -> None:
 @pytest.mark.processes
 def test_a_run_is_kept_and_not_made_again(fpl: Any, tiny: Any, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
-    made = fpl.main.Store(file, tiny).get("SL", fpl.main.CASES["SL"], 0.001, 1)
+    made = fpl.main.Store(file).get(tiny, "SL", fpl.main.CASES["SL"], 0.001, 1)
     assert len(made["test_loss"]) == len(made["accuracy"]) == tiny.epochs
     per_sample, _ = fpl.report.formulas(tiny.model, 10)["SL"]
     assert made["epoch_bytes"][0] == pytest.approx(per_sample * tiny.train, rel=0.02)
     (line,) = file.read_text().splitlines()
     assert json.loads(line) == made
-    assert fpl.main.Store(file, tiny).get("SL", ("no.such=key",), 0.001, 1) == made
+    assert fpl.main.Store(file).get(tiny, "SL", ("no.such=key",), 0.001, 1) == made
 
 
 def test_the_rate_of_least_loss_goes_on_and_everything_is_written(
@@ -88,7 +88,7 @@ def test_the_rate_of_least_loss_goes_on_and_everything_is_written(
     asked = []
 
     def run(settings: Any, size: Any, rate: float, seed: int) -> dict[str, Any]:
-        asked.append((settings, rate, seed))
+        asked.append((settings, rate, seed, size.epochs))
         return made_up(-rate if settings == fpl.main.CASES["SL"] else rate, seed)
 
     def kept(settings: Any, size: Any, rate: float, seed: int) -> dict[str, Any]:
@@ -98,12 +98,17 @@ def test_the_rate_of_least_loss_goes_on_and_everything_is_written(
     monkeypatch.setattr(fpl.main, "run", kept)
     monkeypatch.setattr(fpl.main, "parameters", lambda _: dict.fromkeys(fpl.main.CASES, 7))
     figures = fpl.main.measure(tiny)
-    later = {(settings, rate) for settings, rate, seed in asked if seed > 1}
-    assert later == {
-        (settings, 0.002 if case == "SL" else 0.001) for case, settings in fpl.main.CASES.items()
-    }
+    least = {
+        settings: 0.002 if case == "SL" else 0.001 for case, settings in fpl.main.CASES.items()
+    } | {fpl.main.NOISE: 0.001}
+    for settings, rate, seed, epochs in asked:
+        if seed == fpl.main.TUNING_SEED:
+            assert epochs == 1
+        else:
+            assert (rate, epochs) == (least[settings], tiny.epochs)
+    assert fpl.main.TUNING_SEED not in fpl.main.SEEDS
     out = tmp_path / "tiny-digits"
-    assert len(asked) == len(set(asked)) == 6 * (2 + 2) + 1
+    assert len(asked) == len(set(asked)) == 6 * (2 + 3) + 1
     assert figures["report"] == str(out / "README.md")
     for name in ("fig5.png", "fig6.png", "bytes.png", "noise.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
