@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,27 @@ def planned(spec: Topology, scheme: str, **more: Any) -> dict[str, Forecast]:
 
 def counted(run_dir: Path) -> dict[int, int]:
     """Round -> bytes, by the run's own books."""
+    return {number: volume.total for number, volume in books(run_dir).by_round().items()}
+
+
+def books(run_dir: Path) -> Ledger:
+    """What a run counted."""
     ledger = Ledger()
     for event in run_events(RunDir(run_dir)):
         if event.name == "bytes":
             ledger.add(event)
-    return {number: volume.total for number, volume in ledger.by_round().items()}
+    return ledger
 
 
+SPLIT = ("psl", "sfl", "ssl", "slr", "sgl", "sglr")
 CANDIDATES: list[tuple[str, str, dict[str, Any]]] = [
     ("psl, cut F1", "psl", {"partition": {"sizes": [20, 45, 55]}, "local_epochs": 2}),
     ("psl, cut F2", "psl", {"partition": {"sizes": [20, 45, 55]}, "local_epochs": 2}),
     ("sfl, cut F1", "sfl", {"local_epochs": 2}),
     ("ssl, cut F2", "ssl", {"partition": {"sizes": [20, 45, 55]}}),
+    ("slr, cut F1", "slr", {"alpha": 1.0, "local_epochs": 2}),
+    ("sgl, cut F2", "sgl", {"partition": {"sizes": [20, 45, 55]}, "phi": 0.7}),
+    ("sglr, cut F1", "sglr", {"phases": "final-40"}),
     ("fedavg", "fedavg", {}),
     ("gfl, averaged F3", "gfl", {}),
     ("gfl, averaged F1/F2/F3", "gfl", {}),
@@ -146,8 +156,7 @@ CANDIDATES: list[tuple[str, str, dict[str, Any]]] = [
 def test_bytes_are_those_of_a_run(
     name: str, scheme: str, train: dict[str, Any], tmp_path: Path
 ) -> None:
-    base = {"cut": 1} if scheme in ("psl", "sfl", "ssl") else {}
-    spec = topology(scheme, 3, **base, **train)
+    spec = topology(scheme, 3, **base_of(scheme), **train)
     assert_bytes(spec, planned(spec, scheme)[name], tmp_path)
 
 
@@ -172,6 +181,11 @@ def test_bytes_of_sources_are_those_of_a_run(
     assert_bytes(spec, planned(spec, scheme)[name], tmp_path)
 
 
+def base_of(scheme: str) -> dict[str, Any]:
+    """What the topology of a scheme must say: split learning has a cut."""
+    return {"cut": 1} if scheme in SPLIT else {}
+
+
 def assert_bytes(spec: Topology, forecast: Forecast, tmp_path: Path) -> None:
     """A run with the forecast's settings moves as many bytes as forecast, to 2 %."""
     settings = changed(dump(spec))(forecast.settings)
@@ -180,6 +194,39 @@ def assert_bytes(spec: Topology, forecast: Forecast, tmp_path: Path) -> None:
     assert forecast.once_bytes + later == pytest.approx(first, rel=0.02, abs=200)
     steady = forecast.sent_bytes - forecast.once_bytes / spec.train.rounds
     assert steady == pytest.approx(later, rel=0.02, abs=1)
+
+
+ON_AIR: list[tuple[str, str, dict[str, Any]]] = [
+    ("sgl, cut F1", "sgl", {"phi": 0.75}),
+    ("sglr, cut F2", "sglr", {"phi": 0.75, "phases": "final-40", "local_epochs": 2,
+                              "partition": {"sizes": [20, 25, 25, 50]}}),
+    ("sfl, cut F1", "sfl", {}),
+    ("gfl, averaged F3", "gfl", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "scheme", "train"), ON_AIR, ids=[c[1] for c in ON_AIR])
+def test_what_a_broadcast_spares_is_what_it_spares_a_run(
+    name: str, scheme: str, train: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two media with two members each: what is spared depends on who is drawn."""
+    spec = topology(scheme, 4, **base_of(scheme), **train)
+    (lan,) = spec.links
+    halves = [("learner0", "learner1"), ("learner2", "learner3")]
+    media = (replace(lan, name=f"air{n}", ends=ends, shared=True) for n, ends in enumerate(halves))
+    spec = replace(spec, links=tuple(media))
+    forecast = planned(spec, scheme)[name]
+    settings = changed(dump(spec))(forecast.settings)
+    spared = copied(run(settings, tmp_path / "run").run_dir)
+    predicted = spec.train.rounds * (forecast.sent_bytes - forecast.on_air_bytes)
+    assert predicted == pytest.approx(spared, rel=0.02, abs=150)
+    assert spared > 1000
+
+
+def copied(run_dir: Path) -> int:
+    """Bytes of a run that media which can broadcast would not have carried."""
+    told: dict[str, Any] = books(run_dir).as_dict()
+    return int(told["total"] - told["on_air"]["total"])
 
 
 BOARDS = """\
@@ -243,7 +290,7 @@ def test_the_command_ranks_the_candidates_and_draws_them(
 ) -> None:
     file, plot = tmp_path / "boards.yaml", tmp_path / "plan.png"
     file.write_text(BOARDS)
-    schemes = [name for name in PREDICTED if name not in ("gfl", "ssl", "sfl")]
+    schemes = [name for name in PREDICTED if name not in ("gfl", "ssl", "sfl", "slr", "sgl")]
     words = ["--schemes", ",".join(schemes), "--format", "json", "--plot", str(plot)]
     assert main(["plan", str(file), *words]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -251,6 +298,7 @@ def test_the_command_ranks_the_candidates_and_draws_them(
     times = [each["round_s"] for each in found]
     assert times == sorted(times)
     assert any(each["pareto"] for each in found)
+    assert all(each["on_air_bytes"] <= each["sent_bytes"] for each in found)
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
@@ -261,6 +309,6 @@ def test_the_command_tells_how_to_run_the_first(
     file.write_text(BOARDS)
     assert main(["plan", str(file), "--schemes", "fedavg", "--set", "train.rounds=2"]) == 0
     said = capsys.readouterr().out
-    assert f"edgenet run {file} --set train.scheme=fedavg" in said
+    assert f"edgenet run {file} --set train.rounds=2 --set train.scheme=fedavg" in said
     assert main(["plan", str(file), "--schemes", "fedagv"]) == 2
     assert "nothing is predicted for 'fedagv'" in capsys.readouterr().err

@@ -1,18 +1,20 @@
 """Predict what each way of distributing the training costs on a network, before anything is run.
 
-Candidates are psl, sfl and ssl cut behind each layer, fedavg, gfl with each set of last layers, fpl
-with the junction before each layer, sl-vertical, transfer-images and d-sgd; where `place:` has
-nodes as `stage`, with every way of dealing the layers out to them. Each is timed on this host for
-some tenths of a second; device profiles and channels do the rest. Candidates that no other one
-beats in time, bytes, memory and energy are marked with a *. Schemes are compared on the topology
-as it is: under fpl, sl-vertical and transfer-images each source sees every sample, under the others
-(gfl with views apart) learners have a share of the samples each.
+Candidates are psl, sfl, ssl, slr, sgl and sglr cut behind each layer, fedavg, gfl with each set of
+last layers, fpl with the junction before each layer, sl-vertical, transfer-images and d-sgd; where
+`place:` has nodes as `stage`, with every way of dealing the layers out to them. Each is timed on
+this host for some tenths of a second; device profiles and channels do the rest. Beside the bytes
+that sockets send stands, where it is less, what media that can broadcast would carry. Candidates
+that no other one beats in time, bytes, memory and energy are marked with a *. Schemes are compared
+on the topology as it is: under fpl, sl-vertical and transfer-images each source sees every sample,
+under the others (gfl with views apart) learners have a share of the samples each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +79,11 @@ def execute(options: argparse.Namespace) -> int:
     out = console()
     rows = [(str(i), *_row(each, each.name in front)) for i, each in enumerate(found, start=1)]
     out.print(table(_COLUMNS, rows))
+    changes = (*arguments.overrides(options), *found[0].settings)
     notes = [
         "* nobody beats it in time, bytes, memory and energy at once. Evaluation, and nodes that "
         "compete for this host's cores, are not in the prediction.",
-        f"To run the first: edgenet run {options.topology} {_sets(found[0])}",
+        f"To run the first: edgenet run {options.topology} {_sets(changes)}",
         *(f"Left out, {scheme}: {why}" for scheme, why in left_out.items()),
     ]
     for note in notes:
@@ -126,12 +129,13 @@ def _schemes(words: str | None) -> tuple[str, ...]:
     return tuple(filter(None, (words or "").split(",")))
 
 
-def _sets(of: Forecast) -> str:
-    return " ".join(f"--set {setting}" for setting in of.settings)
+def _sets(changes: Sequence[str]) -> str:
+    return " ".join(f"--set {shlex.quote(change)}" for change in changes)
 
 
 def _costs(of: Forecast) -> tuple[float, ...]:
-    return of.round_s, of.sent_bytes, max(of.memory_bytes.values()), of.energy_j or 0.0
+    memory = max(of.memory_bytes.values())
+    return of.round_s, of.sent_bytes, of.on_air_bytes, memory, of.energy_j or 0.0
 
 
 def _misfits(of: Forecast) -> list[str]:
@@ -145,6 +149,7 @@ def _about(of: Forecast, best: bool) -> dict[str, Any]:
         "set": list(of.settings),
         "round_s": of.round_s,
         "sent_bytes": of.sent_bytes,
+        "on_air_bytes": of.on_air_bytes,
         "once_s": of.once_s,
         "once_bytes": of.once_bytes,
         "memory_bytes": dict(of.memory_bytes),
@@ -155,12 +160,15 @@ def _about(of: Forecast, best: bool) -> dict[str, Any]:
 
 def _row(of: Forecast, best: bool) -> tuple[str, ...]:
     node, most = max(of.memory_bytes.items(), key=lambda pair: pair[1])
-    misfits = _misfits(of)
+    misfits, sent = _misfits(of), text.amount(of.sent_bytes)
+    on_air = text.amount(of.on_air_bytes)
+    if on_air != sent:
+        sent += f" ({on_air} on air)"
     return (
         "*" if best else "",
         of.name,
         text.seconds(of.round_s),
-        text.amount(of.sent_bytes),
+        sent,
         f"{text.amount(most)} ({node})",
         f"not {', '.join(misfits)}" if misfits else "yes",
         text.MISSING if of.energy_j is None else f"{of.energy_j:.1f} J",

@@ -8,9 +8,10 @@ host's cores, is not in it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +43,9 @@ class Forecast:
     """Seconds a round, without evaluation; what happens before the first only, dealt out."""
     sent_bytes: int
     """Bytes a round over all links, likewise: payload, headers, descriptors."""
+    on_air_bytes: int
+    """The part of them that media which can broadcast would carry: what goes to several members of
+    one shared medium counts there once. The mean over the rounds; exact, draws included."""
     once_s: float
     """Seconds before the first round only, of all of them."""
     once_bytes: int
@@ -66,6 +70,8 @@ class Sketch:
     """(sender, receiver) -> bytes in a round."""
     once: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Likewise, before the first."""
+    copied: float = 0.0
+    """Bytes of what is sent in a round that a broadcast would not carry again."""
     busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Node -> seconds of its own device in which it computes, in a round."""
     held: dict[str, int] = field(default_factory=dict)
@@ -92,6 +98,7 @@ class Planner:
         self.model: LayerList = model_of(plan.topology, self.dataset)
         self.rows: tuple[LayerRow, ...] = table(self.model, self.dataset.shape)
         self._media: dict[str, Medium] = {}
+        self._medium = functools.cache(plan.medium)
         self._slow = {
             seat.name: slowdown(costs.host_flops, plan.topology.device(seat.name))
             for seat in plan.seats
@@ -116,7 +123,7 @@ class Planner:
 
     def way(self, source: str, target: str) -> Way:
         """From one node to another."""
-        name = self.plan.medium(source, target) if self._shared else None
+        name = self._medium(source, target) if self._shared else None
         medium = None if name is None else self._media.setdefault(name, Medium())
         return Way(
             channels.between(self.plan.topology, source, target),
@@ -124,6 +131,19 @@ class Planner:
             message_s=self.costs.message_s,
             seed=(source, target),
         )
+
+    def copies(self, source: str, targets: Iterable[str]) -> int:
+        """To how many of `targets` a message from `source` need not be sent once more where media
+        can broadcast."""
+        media = [self._medium(source, target) for target in targets]
+        shared = [medium for medium in media if medium is not None]
+        return len(shared) - len(set(shared))
+
+    def tell(self, sketch: Sketch, source: str, targets: Sequence[str], nbytes: int) -> None:
+        """`source` sends all of `targets` the same, once a round."""
+        for target in targets:
+            sketch.sent[source, target] += nbytes
+        sketch.copied += self.copies(source, targets) * nbytes
 
     def on(self, node: str, seconds: float) -> float:
         """Host seconds in a stage's verbs, as the node's device takes them."""
@@ -185,12 +205,14 @@ class Planner:
         """The forecast."""
         rounds = self.train.rounds
         round_s = sketch.round_s + sketch.once_s / rounds
+        sent = sketch.sent.total() + sketch.once.total() / rounds
         memory = {node: self.costs.base_bytes + nbytes for node, nbytes in sketch.held.items()}
         return Forecast(
             name=sketch.name,
             settings=sketch.settings,
             round_s=round_s,
-            sent_bytes=round(sketch.sent.total() + sketch.once.total() / rounds),
+            sent_bytes=round(sent),
+            on_air_bytes=round(sent - sketch.copied),
             once_s=sketch.once_s,
             once_bytes=sketch.once.total(),
             memory_bytes=memory,

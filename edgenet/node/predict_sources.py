@@ -50,8 +50,8 @@ def _merged(planner: Planner, at: int, name: str, setting: str) -> Iterator[Fore
             workers = _sources(planner, sketch, branches, rows, times)
             chain = merge.chain(sketch, spread, rows, times)
             sketch.round_s += star_s(workers, chain, times)
-        for source in sources:  # with the number of the epoch
-            sketch.sent[server, source] += message_bytes([1], Kind.CONTROL)
+        number_bytes = message_bytes([1], Kind.CONTROL)  # of the epoch
+        planner.tell(sketch, server, sources, number_bytes)
         yield planner.finish(sketch)
 
 

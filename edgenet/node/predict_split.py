@@ -1,8 +1,15 @@
-"""Predictions for split learning: `psl`, `sfl`, `ssl`, cut behind every layer but the last."""
+"""Predictions for split learning, cut behind every layer but the last.
+
+`slr` costs what `psl` does: a learning rate has no price. SplitAvg (`sgl`, `sglr`) moves as many
+bytes over sockets, which send the gradient that clients share to each of them; on the air it counts
+once a medium. Who is active is drawn as the run draws it, in every step of every round, so that
+figure is exact; the server's time for the mean is that of a mean round.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -13,28 +20,79 @@ from edgenet.models.timing import StageCost
 from edgenet.node.costing import message_bytes
 from edgenet.node.forecast import Chain, Worker, star_s
 from edgenet.node.planner import Forecast, Planner, Sketch
+from edgenet.schemes.averaging import common_gradient, draw_active, in_phase
 from edgenet.schemes.split import compact
 
 
 def split(planner: Planner) -> Iterator[Forecast]:
     """Every cut of the planner's scheme."""
     sync = ("train.sync=epoch",) if planner.train.scheme == "sfl" else ()
+    average = _Average(planner)
     for number, row in enumerate(planner.rows[:-1], start=1):
         sketch = planner.begin(f"cut {row.name}", f"train.cut={row.name}", *sync)
-        _Cut(planner, sketch, number).fill()
+        _Cut(planner, sketch, number, average).fill()
         yield planner.finish(sketch)
+
+
+class _Average:
+    """SplitAvg's part of a round, at whatever cut; nothing under the other schemes."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner, train, options = planner, planner.train, planner.plan.options
+        self._phi: float = getattr(options, "phi", 0.0)
+        phases, numbers = getattr(options, "phases", "always"), range(1, train.rounds + 1)
+        self._rounds = [n for n in numbers if self._phi > 0 and in_phase(phases, n, train.rounds)]
+        self.copies = self._copies()
+        """Samples in a shared gradient -> how many copies of such a gradient broadcasts save in a
+        round, the mean over the rounds."""
+
+    def host_s(self, rows: int, width: int, clients: int) -> float:
+        """Host seconds of the mean in a step with so many clients that have `rows` samples each;
+        the mean over the rounds, as it is made in those of its phase only."""
+        active = len(draw_active(dict.fromkeys(map(str, range(clients)), rows), self._phi, 0, 1, 0))
+        if not active or not self._rounds:
+            return 0.0
+        gradients = {str(i): torch.zeros(rows, width) for i in range(active)}
+        key = ("common", active, rows, width)
+        each_s = self._planner.costs.call(key, lambda: common_gradient(gradients))
+        return each_s * len(self._rounds) / self._planner.train.rounds
+
+    def _copies(self) -> dict[int, float]:
+        planner, found = self._planner, Counter[int]()
+        (server,), clients = planner.cast("server"), planner.cast("client")
+        if not planner.copies(server, clients):
+            return {}
+        steps = self._steps(clients)
+        for number, (step, sizes) in itertools.product(self._rounds, enumerate(steps)):
+            active = draw_active(sizes, self._phi, planner.seed, number, step)
+            if active:
+                found[sizes[active[0]]] += planner.copies(server, active)
+        return {rows: count / planner.train.rounds for rows, count in found.items()}
+
+    def _steps(self, clients: Sequence[str]) -> list[dict[str, int]]:
+        """{client: samples} of every step of a round: each goes through its own batches."""
+        batch, passes = self._planner.train.batch, []
+        for name in clients:
+            full, rest = divmod(self._planner.samples[name], batch)
+            own = [batch] * full + [rest] * bool(rest)
+            passes.append(own * self._planner.train.local_epochs)
+        return [
+            {name: rows for name, rows in zip(clients, sizes, strict=True) if rows}
+            for sizes in itertools.zip_longest(*passes, fillvalue=0)
+        ]
 
 
 class _Cut:
     """One candidate: the clients hold the first `number` layers."""
 
-    def __init__(self, planner: Planner, sketch: Sketch, number: int) -> None:
+    def __init__(self, planner: Planner, sketch: Sketch, number: int, average: _Average) -> None:
         self._planner, self._sketch, self._number = planner, sketch, number
+        self._average = average
         (self._server,), self._clients = planner.cast("server"), planner.cast("client")
         self._batch = planner.train.batch
         self._head = planner.cost(0, number, self._batch)
         state = list(planner.part(0, number).state_dict().values())
-        common = planner.train.scheme != "psl"
+        common = planner.train.scheme in ("ssl", "sfl")
         self._opening = message_bytes([1, state if common else []], Kind.WEIGHTS)
         self._closing = message_bytes([state], Kind.WEIGHTS) if common else 0
 
@@ -43,6 +101,9 @@ class _Cut:
         in_turn = self._planner.train.scheme == "ssl"
         for names in [(name,) for name in self._clients] if in_turn else [self._clients]:
             self._take_turn(names)
+        for rows, copies in self._average.copies.items():
+            nbytes = message_bytes([self._smashed(rows)], Kind.GRADIENT)
+            self._sketch.copied += copies * nbytes
 
     def _take_turn(self, names: Sequence[str]) -> None:
         """Full batches and the last, smaller ones are predicted apart: a step with fewer clients
@@ -57,8 +118,8 @@ class _Cut:
         self._make_steps(sizes, times, framed=True)
         for name in names:
             self._sketch.hold(name, self._head.memory_bytes)
-            self._sketch.sent[self._server, name] += self._opening
             self._sketch.sent[name, self._server] += self._closing
+        self._planner.tell(self._sketch, self._server, names, self._opening)
 
     def _make_steps(self, sizes: Mapping[str, int], times: int, *, framed: bool) -> None:
         times *= self._planner.train.local_epochs
@@ -80,6 +141,7 @@ class _Cut:
         width = self._smashed(1).numel()
         host_s = planner.costs.joined(max(sizes.values()), [width] * len(sizes))
         host_s += sum(planner.loss_s(size) for size in sizes.values())
+        host_s += self._average.host_s(max(sizes.values()), width, len(sizes))
         return Chain([planner.turn(self._server, cost, host_s)])
 
     def _worker(self, name: str, size: int, framed: bool) -> Worker:

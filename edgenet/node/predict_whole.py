@@ -83,9 +83,9 @@ def _fill(planner: Planner, sketch: Sketch, travelling: LayerList, *, anchored: 
             )
         )
         sketch.busy_s[name] += epochs * stage_s
-        sketch.sent[server, name] += there
         sketch.sent[name, server] += back
         sketch.hold(name, cost.memory_bytes + _nbytes(state))
+    planner.tell(sketch, server, learners, there)
     sketch.hold(server, cost.weight_bytes + (2 + len(learners)) * _nbytes(state))
     mean_s = planner.costs.mean(state, len(learners)) + planner.costs.copy(state)
     sketch.round_s = star_s(workers, Chain([Turn(forward_s=mean_s, backward_s=0.0, step_s=0.0)]), 1)
