@@ -6,6 +6,7 @@ EdgenetError                    3  something went wrong while running
 |   |-- DataError               2  ... in a dataset: missing, damaged, or of the wrong shape
 |   `-- ShapingError            2  ... the machine cannot do the shaping that was asked for by name
 |-- NodeError                   3  a node cannot go on (out of memory, non-finite loss, ...)
+|   |-- CannotWrite             3  ... or what a run has to write down does not get onto the disk
 |   |-- LinkError               3  names both ends, the step and the remedy
 |   |   |-- PeerLost            3  the connection is gone (killed, crashed, unplugged)
 |   |   |   `-- PeerLeft        3  ... after it had said goodbye
@@ -21,6 +22,9 @@ EdgenetError                    3  something went wrong while running
 from __future__ import annotations
 
 DONE, BAD_INPUT, NODE_FAILED, INTERRUPTED = 0, 2, 3, 130
+UNWRITABLE = 74
+"""A node's process ends with it (EX_IOERR) when it has no place left to say why: see CannotWrite.
+No command does."""
 
 
 class EdgenetError(Exception):
@@ -49,6 +53,21 @@ class ShapingError(InputError):
 
 class NodeError(EdgenetError):
     """A node cannot go on."""
+
+
+class CannotWrite(NodeError):
+    """What a run has to write down does not get onto the disk.
+
+    Args:
+        path: the file, or the folder.
+        why: the system's reason ('No space left on device').
+    """
+
+    def __init__(self, path: object, why: object) -> None:
+        super().__init__(
+            f"{path}: cannot be written ({why}); make room on its disk, then go on with "
+            "`edgenet run --resume RUN`"
+        )
 
 
 class LinkError(NodeError):

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from edgenet.cli.arguments import add_out, add_probe, add_topology, overrides, topology_of
 from edgenet.cli.main import EPILOG, Parser, fail, guarded
 from edgenet.cli.show import print_summary
-from edgenet.errors import NODE_FAILED, InputError
+from edgenet.errors import NODE_FAILED, UNWRITABLE, InputError
 from edgenet.launchers import probing, resuming, shaping, torchrun
 from edgenet.launchers.blame import told, verdict
 from edgenet.launchers.children import die_with_parent
@@ -161,7 +161,7 @@ def _take_part(assignment: Assignment, meeting: Meeting) -> int:
     with StopSignals():  # torchrun's SIGTERM must not cut the writing of the results short
         code = run_node(assignment)
         meeting.leave(code)
-    if code == NODE_FAILED:
+    if code in (NODE_FAILED, UNWRITABLE):
         _say(told(RunDir(assignment.run_dir), assignment.name, End(code=code)))
     return code
 

@@ -24,6 +24,7 @@ from edgenet.topology.load import dump, loads
 
 MIB = 2**20
 SMALL = Allowance(memory_bytes=100 * MIB, cores=4)
+CUT = {"fedavg": "", "psl": "cut: 7,"}
 
 
 @pytest.fixture
@@ -166,3 +167,30 @@ train: {scheme: centralized, model: vgg16, optimizer: adam, rounds: 1,
     trees = cgroups.find()
     assert isinstance(trees, Trees)
     assert not list(trees.memory.glob("edgenet-*-alone"))
+
+
+@needs("root", "control groups")
+@pytest.mark.parametrize("scheme", ["fedavg", "psl"])
+def test_the_run_goes_on_without_a_learner_that_outgrew_its_device(
+    scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"""\
+name: outgrown
+devices: {{small: {{memory_bytes: {300 * MIB}, cores: 1}}}}
+nodes: {{server: {{device: host}}, learner: {{device: host}}, tiny: {{device: small}}}}
+links: {{lan: {{base: server, members: [learner, tiny]}}}}
+shaping: none
+limits: cgroup
+train: {{scheme: {scheme}, model: alexnet, rounds: 2, batch: 32, {CUT[scheme]}
+        optimizer: adam, lr: 0.001, data: {{name: digits, train: 64, test: 16}}}}
+""")
+    assert main(["run", str(path), "--out", str(tmp_path / "runs"), "--format", "json"]) == 0
+    summary, said = capsys.readouterr()
+    assert "tiny wanted more than the 300 MiB of its device 'small', and the kernel ended" in said
+    assert "; the run goes on without it" in said
+    told = json.loads(summary)
+    assert told["rounds"] == 2
+    states = {name: node["status"] for name, node in told["nodes"].items()}
+    assert states == {"server": "done", "learner": "done", "tiny": "failed"}
+    assert [fault["peer"] for fault in told["faults"]] == ["tiny"]

@@ -27,7 +27,8 @@ from edgenet.cli.run import Ended, say
 from edgenet.cli.show import read
 from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
-from edgenet.launchers.local import Local, Outcome, Request
+from edgenet.launchers.local import Local, Request
+from edgenet.launchers.outcome import Outcome
 from edgenet.launchers.record import environment
 from edgenet.results.compare import COLUMNS, Comparison, Trial, default_target, trial
 from edgenet.results.compare_plots import draw

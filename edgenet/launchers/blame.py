@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, UNWRITABLE
 from edgenet.launchers.policy import End, Referee
-from edgenet.results.events import Event, parse
+from edgenet.results.events import Event, last_events, tail
 from edgenet.results.rundir import RunDir
-
-_TAIL = 65536
 
 
 def failure(run: RunDir, referee: Referee) -> str | None:
@@ -39,6 +36,9 @@ def failure(run: RunDir, referee: Referee) -> str | None:
 
 def told(run: RunDir, node: str, end: End) -> str:
     """'<node> failed: <its own words>', or how the system ended it."""
+    if end.code == UNWRITABLE:  # its last words are on stderr, if there was room for them
+        last = last_line(run.log(node))
+        return f"{node} failed: {last}" if "cannot be written" in last else f"{node} {end}"
     words = last_error(run.events(node))
     if end.signal is None:
         words = words or last_line(run.log(node))
@@ -75,7 +75,7 @@ def verdict(
     """
     if all(seat.name in ends and ends[seat.name].good for seat in seats if seat.essential):
         return DONE, None  # the others were lost to a quorum, and stand among the faults
-    failed = [name for name, end in ends.items() if end.code == NODE_FAILED]
+    failed = [name for name, end in ends.items() if end.code in (NODE_FAILED, UNWRITABLE)]
     if failed:
         return NODE_FAILED, told(run, failed[0], ends[failed[0]])
     lost = [seat.name for seat in seats if seat.name not in ends]
@@ -101,23 +101,11 @@ def end_of(events: Path) -> End | None:
 
 
 def _last_end(events: Path) -> Event | None:
-    for line in reversed(_tail(events).split(b"\n")):
-        event = parse("", line)
-        if event is not None and event.name == "end":
-            return event
-    return None
+    ends = [event for event in last_events(events) if event.name == "end"]
+    return ends[-1] if ends else None
 
 
 def last_line(log: Path) -> str:
     """The last line of a log that has words in it; empty if there is none."""
-    lines = _tail(log).decode(errors="replace").strip().splitlines()
+    lines = tail(log).decode(errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else ""
-
-
-def _tail(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            return file.read()
-    except OSError:
-        return b""

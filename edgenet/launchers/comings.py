@@ -24,6 +24,7 @@ from edgenet.launchers.policy import End, Referee
 from edgenet.launchers.recovery import Begin, Recovery
 from edgenet.launchers.witness import Witness
 from edgenet.meters import Journal
+from edgenet.meters.clock import RunClock
 from edgenet.meters.start import Start
 from edgenet.results.rundir import RunDir
 from edgenet.topology.comings import COMINGS, late_starters
@@ -96,7 +97,10 @@ class Comings:
         self._witness.look()
         suspect = self._witness.silent_peer(name)
         if suspect is not None:
-            self._held[name] = suspect, time.time()  # if that is frozen, to whom could it return?
+            self._held[name] = (
+                suspect,
+                time.monotonic(),
+            )  # if that is frozen, to whom could it return?
         else:
             self._start_again(name, end)
         return True
@@ -188,5 +192,5 @@ class Comings:
 
     def _note(self, event_: str, **fields: Any) -> None:
         if self._journal is None:
-            self._journal = Journal(self._run.events_file)
+            self._journal = Journal(self._run.events_file, clock=RunClock(self._run.path))
         self._journal.event(event_, **fields)

@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Any
 
 from edgenet.channels import BEFORE, Orders, Timeline, check_events
-from edgenet.errors import EdgenetError, InputError, NodeError
+from edgenet.errors import CannotWrite, EdgenetError, InputError, NodeError
 from edgenet.meters import Journal
+from edgenet.meters.clock import RunClock
 from edgenet.meters.start import Start
 from edgenet.results.events import Tail
 from edgenet.results.rundir import RunDir
@@ -145,18 +146,20 @@ class Conductor:
         try:
             if self._all_joined():
                 self._play(self._begin())
+            if self._steps:
+                late_s = round(self._late_s, 4)
+                self._book().event("followed", steps=self._steps, late_s=late_s)
+            self._book().event("end")
         except EdgenetError as error:  # for the main thread: see `check`
             self._error = error
-        finally:
-            journal = self._book()
-            if self._steps:
-                journal.event("followed", steps=self._steps, late_s=round(self._late_s, 4))
-            journal.event("end")
+        except OSError as error:
+            self._error = CannotWrite(self._run.path, error.strerror)
 
     def _book(self) -> Journal:
         """The run's journal, from the first thing that there is to write."""
         with self._lock:
-            self._journal = self._journal or Journal(self._run.events_file)
+            if self._journal is None:
+                self._journal = Journal(self._run.events_file, clock=RunClock(self._run.path))
             return self._journal
 
     def _begin(self) -> float:

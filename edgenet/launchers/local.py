@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgenet.devices.demand import demand, too_late, trained_on
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError, NodeError
+from edgenet.errors import InputError, NodeError
 from edgenet.launchers import resuming, shaping
-from edgenet.launchers.blame import failure, told
+from edgenet.launchers.blame import told
 from edgenet.launchers.comings import Comings
 from edgenet.launchers.conductor import Conductor
 from edgenet.launchers.control import Control
 from edgenet.launchers.forkserver import REAL
 from edgenet.launchers.ground import Built, built
 from edgenet.launchers.limits import choose, held_by
+from edgenet.launchers.outcome import Outcome, finish, told_of
 from edgenet.launchers.policy import Limits, Referee
 from edgenet.launchers.probing import Probing
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
+from edgenet.meters.clock import RunClock
 from edgenet.results.rundir import RunDir, new_run_dir
-from edgenet.results.write import write_all
 from edgenet.topology import load
 from edgenet.topology.spec import Topology
 
@@ -55,20 +56,6 @@ class Request:
     """'local', 'namespaces' (every node in one of its own), or None: as the shaping needs it."""
     resume: Path | None = None
     """The folder of a run that is to go on; `path` may be its topology.yaml."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a run ended."""
-
-    run: RunDir
-    """Everything that it left behind."""
-    summary: dict[str, Any]
-    """The object of summary.json."""
-    exit_code: int
-    """What the command ends with."""
-    error: str | None
-    """The sentence it ends with, or None when all went well."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +125,13 @@ class Local:
                     supervisor.hold(held.order())
                     on = _Playing(supervisor, cast, referee, run, topology, after)
                     error = self._play(on, back_end.used, network, probing.order)
+            seen: dict[str, Any] = {"limits": held.told()}
             if network is not None:
-                record.write(interfaces=network.counters(), ways=network.ways(_peers(cast)))
-            record.write(limits=held.told())
+                seen |= {"interfaces": network.counters(), "ways": network.ways(_peers(cast))}
             grounds.close()
-            outcome = _finish(run, record, referee, probing.conclude(run, record) or error)
+            with told_of(run, referee, error):
+                record.write(**seen)
+                outcome = finish(run, record, referee, probing.conclude(run, record) or error)
             self._tell_late(outcome.summary)
             return outcome
 
@@ -153,6 +142,7 @@ class Local:
         if request.resume is None:
             run = new_run_dir(request.out, topology.name)
             grounds.enter_context(resuming.held(run.path))
+            RunClock.begin(run.path)
             run.topology.write_text(cast.topology, encoding="utf-8")
             return run, 0
         run = RunDir(request.resume)
@@ -160,6 +150,7 @@ class Local:
             run, cast.topology, cast.facts["digest"], request.path, cast.seats
         )
         resuming.clear(run)
+        RunClock.begin(run.path, after=resuming.last_s(run))
         for sentence in common.passed_over:
             self._say(sentence)
         self._say(f"{run.path}: goes on after round {common.round} of {topology.train.rounds}")
@@ -251,17 +242,6 @@ def _load(request: Request) -> Topology:
             "another process reads it too"
         )
     return topology
-
-
-def _finish(run: RunDir, record: Record, referee: Referee, error: str | None) -> Outcome:
-    code = NODE_FAILED if error else referee.exit_code
-    error = error or failure(run, referee)
-    if code == DONE:
-        error = None
-    elif code == INTERRUPTED:
-        error = f"interrupted; what was computed is in {run.path}"
-    record.finish(code, error, referee.ends)
-    return Outcome(run=run, summary=write_all(run.path), exit_code=code, error=error)
 
 
 class _Whole:

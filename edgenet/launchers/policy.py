@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, UNWRITABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,8 @@ class End:
 
     def __str__(self) -> str:
         """'was killed by SIGKILL' or 'ended with exit code 3'."""
+        if self.code == UNWRITABLE:
+            return "cannot write into its folder any more; make room on its disk"
         if self.signal is not None:
             return f"was killed by {signal.Signals(self.signal).name}"
         return f"ended with exit code {self.code}"

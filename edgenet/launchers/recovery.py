@@ -16,6 +16,7 @@ from edgenet.launchers.blame import told
 from edgenet.launchers.policy import End, Referee
 from edgenet.launchers.witness import Witness
 from edgenet.meters.checkpoints import Notice, common_round
+from edgenet.meters.clock import RunClock
 from edgenet.results.rundir import RunDir
 
 Begin = Callable[[int, Collection[str]], None]
@@ -54,7 +55,8 @@ class Recovery:
         say: Callable[[str], None],
     ) -> None:
         self._run, self._referee, self._witness = run, referee, witness
-        self._signaller, self._begin, self._note, self._say = signaller, begin, note, say
+        self._signaller, self._begin, self._note = signaller, begin, note
+        self._say, self._now = say, RunClock(run.path).now
         self._culprit, self._why, self._failed_s = "", "", 0.0
         self._kill_at = 0.0
 
@@ -89,7 +91,7 @@ class Recovery:
         return joined and not self._referee.stopping and self._referee.may_restart(name)
 
     def _end_all(self, culprit: str, why: str) -> None:
-        self._culprit, self._why, self._failed_s = culprit, why, time.time()
+        self._culprit, self._why, self._failed_s = culprit, why, self._now()
         self._referee.recovering = True
         self._kill_at = time.monotonic() + self._referee.limits.term_s
         self._signal(signal.SIGTERM)

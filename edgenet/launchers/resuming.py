@@ -16,6 +16,7 @@ from typing import Any
 
 from edgenet.errors import DONE, InputError
 from edgenet.meters.checkpoints import Common, Seated, common_round
+from edgenet.results.events import last_events, node_names
 from edgenet.results.rundir import RunDir
 
 _PATIENCE_S = 6.0
@@ -86,6 +87,13 @@ def clear(run: RunDir) -> None:
     """Take away what an attempt leaves behind that means something to the next one."""
     for path in (run.path / "started", run.path / "checkpoints", run.control):
         path.unlink(missing_ok=True)
+
+
+def last_s(run: RunDir) -> float:
+    """When (epoch seconds) the last line was written in any journal of the run; 0: there is
+    none."""
+    journals = [run.events_file, *(run.events(name) for name in node_names(run))]
+    return max((event.t for path in journals for event in last_events(path)), default=0.0)
 
 
 def attempts(about: Mapping[str, Any]) -> list[dict[str, Any]]:

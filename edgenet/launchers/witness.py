@@ -24,15 +24,16 @@ class Witness:
     Args:
         run: its folder.
         seats: the nodes.
-        clock: the wall clock, in which files are dated.
+        clock: tells how long nothing was written; one that nobody sets.
     """
 
     def __init__(
-        self, run: RunDir, seats: Sequence[Seat], clock: Callable[[], float] = time.time
+        self, run: RunDir, seats: Sequence[Seat], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._run, self._tail, self._clock = run, Tail(run), clock
         self._peers: Mapping[str, Sequence[str]] = {seat.name: seat.peers for seat in seats}
         self._still_s = max(_LEAST_STILL_S, len(seats) * _STILL_PER_NODE_S)
+        self._wrote: dict[str, float] = {}
         self._accusers: dict[str, set[str]] = {}
         self._ended_for: dict[str, str] = {}
         self.joined: dict[str, float] = {}
@@ -71,13 +72,12 @@ class Witness:
         return 0 < self.wrote(node) < self._clock() - self._still_s
 
     def wrote(self, node: str) -> float:
-        """When (epoch seconds) `node` wrote the last line; 0: none yet."""
-        try:
-            return self._run.events(node).stat().st_mtime
-        except OSError:
-            return 0.0
+        """When `node` was last seen to have written a line, by the witness's own clock; 0: it has
+        not been yet."""
+        return self._wrote.get(node, 0.0)
 
     def _add(self, event: Event) -> None:
+        self._wrote[event.node] = self._clock()
         match event.name:
             case "start":
                 self._accusers.pop(event.node, None)

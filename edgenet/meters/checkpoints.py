@@ -21,67 +21,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
-VERSION = 1
-"""Of the files; it rises when an older edgenet could not read them."""
+from edgenet.meters.checkpoint_file import HEADER_BYTES, Hashed, read_header
+
 KEPT = 3
 """So many of a node's checkpoints stay."""
-_MAGIC, _HEADER = "edgenet-checkpoint", 128
 _NAME = re.compile(r"([0-9]{1,9})\.ckpt")
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first line says."""
-
-    digest: str
-    """SHA-256 of what follows."""
-    length: int
-    """Its bytes."""
-    seconds: float
-    """CPU seconds that making it took the node."""
-
-    def line(self) -> bytes:
-        """128 bytes."""
-        text = f"{_MAGIC} {VERSION} {self.digest} {self.length} {self.seconds:.4f}"
-        return text.ljust(_HEADER - 1).encode() + b"\n"
-
-
-def read_header(file: IO[bytes]) -> Header | None:
-    """None: no checkpoint of this version."""
-    words = file.read(_HEADER).decode("ascii", "replace").split()
-    if words[:2] != [_MAGIC, str(VERSION)] or len(words) != 5:
-        return None
-    try:
-        return Header(words[2], int(words[3]), float(words[4]))
-    except ValueError:
-        return None
-
-
-class Hashed:
-    """The file that a checkpoint is written into, hashed on its way."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._digest, self._length = file, hashlib.sha256(), 0
-        file.write(bytes(_HEADER))
-
-    def write(self, data: bytes) -> int:
-        """Append."""
-        self._digest.update(data)
-        self._length += len(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """To the system."""
-        self._file.flush()
-
-    def finish(self, seconds: float) -> int:
-        """Write the first line; returns the bytes of the file."""
-        self._file.seek(0)
-        self._file.write(Header(self._digest.hexdigest(), self._length, seconds).line())
-        return _HEADER + self._length
 
 
 class Shelf:
@@ -148,7 +95,7 @@ class Shelf:
 
     def content(self, number: int) -> bytes:
         """What torch.save made, of a file that is sound."""
-        return self.path(number).read_bytes()[_HEADER:]
+        return self.path(number).read_bytes()[HEADER_BYTES:]
 
     def seconds(self, number: int) -> float:
         """CPU seconds that the checkpoint of a round took; 0 where there is none."""
@@ -175,7 +122,8 @@ class Shelf:
         try:
             with part.open("wb") as file:
                 hashed = Hashed(file)
-                seconds = fill(hashed)
+                with hashed:
+                    seconds = fill(hashed)
                 size = hashed.finish(seconds)
                 file.flush()
                 os.fsync(file.fileno())

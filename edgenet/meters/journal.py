@@ -40,9 +40,12 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from edgenet.errors import CannotWrite
+from edgenet.meters.clock import RunClock
 
 SCHEMA_VERSION = 1
 """Of the files that a run leaves (docs/schema.md); rises when a key changes its meaning or goes."""
@@ -51,8 +54,13 @@ SCHEMA_VERSION = 1
 class Journal:
     """Appends events; keeps the current round. Safe to use from several threads.
 
+    When the file cannot be written any more, whatever the thread that made the journal records
+    raises CannotWrite from then on: a run must not go on without a record of it. On other threads,
+    which could not end the node, nothing happens.
+
     Args:
         path: the file to append to; None keeps no file (tests, in-memory runs).
+        clock: the run's; None: the wall clock as it is now.
         flush_s: a line waits at most this long in the buffer if other lines follow it; `flush`
             and every `round`, `fault`, `start` and `end` write at once.
     """
@@ -61,40 +69,60 @@ class Journal:
         {"start", "resumed", "linked", "joined", "change", "restarted", "round", "fault", "end"}
     )
 
-    def __init__(self, path: Path | None = None, *, flush_s: float = 0.5) -> None:
+    def __init__(
+        self, path: Path | None = None, *, clock: RunClock | None = None, flush_s: float = 0.5
+    ) -> None:
         self.round = 0
         self._lock = threading.Lock()
         self._flush_s = flush_s
         self._flushed = time.monotonic()
-        # Wall time moves (NTP); within a run only its start is taken from it.
-        self._offset = time.time() - time.monotonic()
+        self._offset = (clock or RunClock()).offset_s
+        self._owner = threading.get_ident()
+        self._failed: str | None = None
         self._open: dict[object, str] = {}
         self._within = False
         self._head: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         self._file: TextIO | None = None
+        self._path = path
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("a", encoding="utf-8")
+            except OSError as error:
+                raise CannotWrite(path, error.strerror) from None
 
     def now(self) -> float:
         """Seconds since the epoch on a clock that never jumps within a run."""
         return time.monotonic() + self._offset
 
     def event(self, name: str, **fields: Any) -> None:
-        """Append one event; `t` and `r` may be given to override now and the current round."""
+        """Append one event; `t` and `r` may be given to override now and the current round.
+
+        Raises:
+            CannotWrite: on the thread that made the journal.
+        """
         if self._file is None or (self._within and name == "span"):
             return
         record = {"e": name, "t": round(self.now(), 6), "r": self.round, **fields}
         with self._lock:
             if self._file.closed:
                 return
-            line = json.dumps({**record, **self._head}, separators=(",", ":"))
-            self._head = {}
-            self._file.write(line + "\n")
-            now = time.monotonic()
-            if name in self._URGENT or now - self._flushed > self._flush_s:
-                self._file.flush()
+            if self._failed is None:
+                self._append(self._file, record, name in self._URGENT)
+        if self._failed is not None and threading.get_ident() == self._owner:
+            raise CannotWrite(self._path, self._failed)
+
+    def _append(self, file: TextIO, record: dict[str, Any], urgent: bool) -> None:
+        line = json.dumps({**record, **self._head}, separators=(",", ":"))
+        self._head = {}
+        now = time.monotonic()
+        try:
+            file.write(line + "\n")
+            if urgent or now - self._flushed > self._flush_s:
+                file.flush()
                 self._flushed = now
+        except OSError as error:
+            self._failed = error.strerror or str(error)
 
     @contextmanager
     def span(self, kind: str, name: str, **fields: Any) -> Iterator[None]:
@@ -128,10 +156,11 @@ class Journal:
         """Write what waits in the buffer to the file."""
         with self._lock:
             if self._file is not None and not self._file.closed:
-                self._file.flush()
+                with suppress(OSError):  # the next event meets the same
+                    self._file.flush()
 
     def close(self) -> None:
         """Flush and close; later events are dropped."""
-        with self._lock:
-            if self._file is not None:
+        with self._lock, suppress(OSError):  # what it could not write has been told of, or is
+            if self._file is not None:  # younger than the last word that mattered
                 self._file.close()

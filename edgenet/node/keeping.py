@@ -20,9 +20,10 @@ from typing import IO, Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from edgenet.errors import NodeError
+from edgenet.errors import CannotWrite, NodeError
 from edgenet.meters import Journal
-from edgenet.meters.checkpoints import Hashed, Shelf
+from edgenet.meters.checkpoint_file import Hashed
+from edgenet.meters.checkpoints import Shelf
 from edgenet.node.plan import Plan
 from edgenet.node.schedule import Schedule
 
@@ -109,7 +110,7 @@ class Keeping:
         self._values |= values
 
     def begin(self, number: int) -> None:
-        """A round begins."""
+        """A round begins. Raises CannotWrite when that cannot be written down."""
         if self._shelf is None:
             return
         with self._lock:
@@ -118,7 +119,10 @@ class Keeping:
                 torch.set_rng_state(self._earlier["generator"])
             self._earlier = None
             self._schedule.began()
-            self._shelf.begin(number)
+            try:
+                self._shelf.begin(number)
+            except OSError as error:  # what is saved could not be told from what is outdated
+                raise CannotWrite(self._shelf.folder, error.strerror) from None
 
     def end(self, number: int) -> None:
         """A round is done: everything is as the next one will find it."""
@@ -127,7 +131,10 @@ class Keeping:
         if self._schedule.due(number):
             self._save(number)
         self._within = False
-        self._schedule.border(number)
+        try:
+            self._schedule.border(number)
+        except OSError as error:
+            self._give_up(str(error))
 
     def idle(self) -> None:
         """Called now and then from another thread. A node that is left out of rounds in which
@@ -193,13 +200,15 @@ class Keeping:
 
         try:
             size = self._shelf.write(number, fill)
-        except (OSError, RuntimeError) as error:  # torch's writer hides the former in the latter
-            self._give_up(str(error))
+        except (OSError, RuntimeError) as error:
+            self._give_up(getattr(error, "strerror", None) or str(error))
             return
         took_s = round(time.monotonic() - wall, 6)
         self._journal.event("checkpoint", r=number, bytes=size, write_s=took_s)
 
     def _give_up(self, why: str) -> None:
+        if self._broken:
+            return
         self._broken = True
         text = f"no more checkpoints: {why}"
         self._journal.event("log", level="warning", text=text)

@@ -13,13 +13,14 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from edgenet.devices import Device
-from edgenet.errors import NODE_FAILED, Interrupted, NodeError
+from edgenet.errors import NODE_FAILED, CannotWrite, Interrupted, NodeError
+from edgenet.meters.clock import RunClock
 from edgenet.meters.journal import Journal
 from edgenet.models.memory import Memory
 from edgenet.node.plan import Plan
@@ -96,11 +97,11 @@ def tell_outgrown(plan: Plan, node: str, run_dir: Path) -> None:
     if held:
         said += f"when it last said so, it held {held}; "
     said += _REMEDY if advise is None else advise(plan.layout, node)
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n")  # it may have been ended in the middle of a line
-    journal = Journal(path)
-    journal.event("end", status="failed", code=NODE_FAILED, error=said)
-    journal.close()
+    with suppress(OSError, CannotWrite):  # its end is told all the same
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")  # it may have been ended in the middle of a line
+        with closing(Journal(path, clock=RunClock(run_dir))) as journal:
+            journal.event("end", status="failed", code=NODE_FAILED, error=said)
 
 
 def _last_held(path: Path) -> str:

@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
+from edgenet.errors import CannotWrite
 from edgenet.meters import Journal
+from edgenet.meters.checkpoint_file import Sink
 from edgenet.node.keeping import Keeping
 
 State = Sequence[Tensor]
@@ -54,12 +56,16 @@ class Keeper:
         self._next = 0.0
 
     def keep(self, state: State, *, last: bool, names: Sequence[str] | None = None) -> None:
-        """Write `state` to the file, unless the last save was a moment ago."""
+        """Write `state` to the file, unless the last save was a moment ago.
+
+        Raises:
+            CannotWrite: there is no room for it.
+        """
         start = time.monotonic()
         if self._path is None or (start < self._next and not last):
             return
         part = self._path.with_suffix(".part")
-        torch.save(dict(zip(names or self._names, state, strict=True)), part)
+        _save(dict(zip(names or self._names, state, strict=True)), part)
         os.replace(part, self._path)
         end = time.monotonic()
         self._next = end + 10 * (end - start)
@@ -79,7 +85,16 @@ class Keeper:
             }
             for model in models
         ]
-        torch.save(own, self._path.with_name(OWN_MODELS))
+        _save(own, self._path.with_name(OWN_MODELS))
+
+
+def _save(value: object, path: Path) -> None:
+    try:
+        with path.open("wb") as file, (sink := Sink(file)):
+            torch.save(value, cast("IO[bytes]", sink))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise CannotWrite(path, error.strerror) from None
 
 
 class Entered:

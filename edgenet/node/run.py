@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,6 +17,8 @@ from edgenet.errors import (
     DONE,
     INTERRUPTED,
     NODE_FAILED,
+    UNWRITABLE,
+    CannotWrite,
     EdgenetError,
     Interrupted,
     PeerLeft,
@@ -24,6 +27,7 @@ from edgenet.errors import (
 from edgenet.links.protocol import LinkGroup
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal, power
+from edgenet.meters.clock import RunClock
 from edgenet.meters.resources import Sampler
 from edgenet.models.memory import allocating
 from edgenet.models.throttle import slowdown
@@ -52,13 +56,25 @@ def run_node(assignment: Assignment) -> int:
     """Play one node's role to the end in this process; returns its exit code.
 
     SIGTERM and SIGINT end it in an orderly way (130). Whatever goes wrong is the last event of the
-    node's journal; what edgenet did not foresee also leaves its traceback on stderr.
+    node's journal; what edgenet did not foresee also leaves its traceback on stderr. Where there
+    is no room for a journal, stderr is all that is left to say so, and an exit code of its own.
     """
     settle()
+    try:
+        path = assignment.run_dir / "nodes" / assignment.name / "events.jsonl"
+        with closing(Journal(path, clock=RunClock(assignment.run_dir))) as journal:
+            return _run(assignment, journal)
+    except CannotWrite as error:
+        with suppress(OSError):
+            print(error, file=sys.stderr, flush=True)
+        return UNWRITABLE
+
+
+def _run(assignment: Assignment, journal: Journal) -> int:
+    """Raises CannotWrite when the journal could not be written."""
     name, plan, memory = assignment.name, assignment.plan, None
     if assignment.limits == "accounting":
         memory = MemoryLimit(name, plan.topology.device(name), shared_bytes=assignment.shared_bytes)
-    journal = Journal(assignment.run_dir / "nodes" / name / "events.jsonl")
     try:
         with _signals_raise():
             factor = start(plan, name, journal, assignment.host_flops, assignment.resume)
@@ -89,8 +105,6 @@ def run_node(assignment: Assignment) -> int:
     except Exception as error:  # the process ends here: the last to know must be the journal
         traceback.print_exc()
         return _failed(journal, f"{name}: {type(error).__name__}: {error} (see its log.txt)")
-    finally:
-        journal.close()
 
 
 def start(

@@ -20,6 +20,7 @@ from edgenet.links.link import WireLink
 from edgenet.links.memory import link_pair
 from edgenet.links.shared import Shared
 from edgenet.meters import Journal
+from edgenet.meters.clock import RunClock
 from edgenet.node.connect import make_groups
 from edgenet.node.plan import Plan
 from edgenet.node.run import Body, play, start
@@ -33,10 +34,9 @@ def run_in_threads(plan: Plan, run_dir: Path, resume: int = 0) -> None:
         run_dir: gets model.pt and nodes/<name>/events.jsonl.
         resume: the round to go on after, of a run in this folder; 0: from the start.
     """
-    shared = {
-        seat.name: Shared(journal=Journal(run_dir / "nodes" / seat.name / "events.jsonl"))
-        for seat in plan.seats
-    }
+    paths = {seat.name: run_dir / "nodes" / seat.name / "events.jsonl" for seat in plan.seats}
+    clock = RunClock()
+    shared = {name: Shared(journal=Journal(path, clock=clock)) for name, path in paths.items()}
     links = _link_all(plan, shared)
     failures: list[BaseException] = []
 

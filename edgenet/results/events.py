@@ -17,6 +17,7 @@ from typing import Any
 from edgenet.results.rundir import RunDir
 
 _START = b'{"e":'
+_TAIL = 65536
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,22 @@ def node_events(run: RunDir, name: str) -> Iterator[Event]:
             event = parse(name, line)
             if event is not None:
                 yield event
+
+
+def last_events(path: Path) -> list[Event]:
+    """The whole lines among the last 64 KiB of a journal, in order; none where there is none."""
+    lines = tail(path).split(b"\n")
+    return [event for line in lines if (event := parse("", line)) is not None]
+
+
+def tail(path: Path) -> bytes:
+    """The last 64 KiB of a file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return file.read()
+    except OSError:
+        return b""
 
 
 def run_events(run: RunDir) -> Iterator[Event]:

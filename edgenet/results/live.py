@@ -56,6 +56,7 @@ class LiveView:
         self._shown_rounds = 0
         self._shown_faults = 0
         self._shown_changes = 0
+        self._shown_warnings = 0
         self._closed = False
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -69,6 +70,7 @@ class LiveView:
                 len(self._watch.faults),
             )
             self._shown_changes = len(self._watch.changes)
+            self._shown_warnings = len(self._watch.warnings)
         if self._live is not None:
             self._live.start()
         return self
@@ -133,7 +135,10 @@ class LiveView:
             lines.append((fault.t, _fault_line(fault)))
         for change in self._watch.changes[self._shown_changes :]:
             lines.append((change.t, f"change  {changed(change)}"))
+        for warning in self._watch.warnings[self._shown_warnings :]:
+            lines.append((warning.t, f"warning  {warning.node}: {warning.text('text')}"))
         self._shown_faults, self._shown_changes = len(self._watch.faults), len(self._watch.changes)
+        self._shown_warnings = len(self._watch.warnings)
         for each in self._watch.rounds[self._shown_rounds :]:
             if not (last or self._whole(each)):
                 break

@@ -220,8 +220,8 @@ def _curves(watch: Watch, frame: Frame) -> Table:
 
 
 def _faults(watch: Watch, frame: Frame) -> list[Text]:
-    """The latest faults, and what was made to happen, one line each."""
-    told = sorted([*watch.faults, *watch.changes], key=lambda event: event.t)
+    """The latest faults and warnings, and what was made to happen, one line each."""
+    told = sorted([*watch.faults, *watch.changes, *watch.warnings], key=lambda event: event.t)
     lines = [Text(), *(_happened(event) for event in told[-_FAULTS:])] if told else []
     hidden = len(told) - _FAULTS
     if hidden > 0:
@@ -232,6 +232,8 @@ def _faults(watch: Watch, frame: Frame) -> list[Text]:
 
 
 def _happened(event: Event) -> Text:
+    if event.name == "log":
+        return Text.assemble((f"{event.node}  ", "dim"), (event.text("text"), "yellow"))
     if event.name != "fault":
         return Text.assemble(("network  ", "dim"), (changed(event), "yellow"))
     line = Text.assemble((f"round {event.round}  ", "dim"))

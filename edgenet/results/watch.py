@@ -49,6 +49,8 @@ class Watch:
         """Each by the first node that saw it: every peer of a lost server says so."""
         self.changes: list[Event] = []
         """What the topology, or a person, had happen."""
+        self.warnings: list[Event] = []
+        """What nodes could not do, although they go on."""
         self._known_faults: set[tuple[str, str, int]] = set()
         self.start_s: float | None = None
         """Epoch seconds of the first event."""
@@ -116,6 +118,8 @@ class Watch:
                 self._count(event)
             case "fault":
                 self._fault(event)
+            case "log" if event.text("level") == "warning":
+                self.warnings.append(event)
 
     def _resume(self, after: int) -> None:
         """What was done after that round is done again."""

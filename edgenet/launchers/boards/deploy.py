@@ -22,8 +22,8 @@ from edgenet.launchers.boards.sealed import read_key
 from edgenet.launchers.boards.ssh import Ssh
 from edgenet.launchers.boards.tunnels import tunnelled
 from edgenet.launchers.boards.wheel import build
-from edgenet.launchers.local import Outcome
 from edgenet.launchers.machinery import facts as facts_of
+from edgenet.launchers.outcome import Outcome
 from edgenet.launchers.policy import End
 from edgenet.launchers.record import Record
 from edgenet.launchers.supervisor import StopSignals
