@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 from browser import Tab, browser
 from facilities import needs
+from synthetic_run import Writer, about
+from test_web import connections, going, links  # noqa: F401 (going: a fixture)
+
+from edgenet.cli.watch import listening
+from edgenet.results.rundir import write_json
+from edgenet.web.server import Server
 
 pytestmark = [pytest.mark.processes, needs("chromium")]
 
@@ -136,6 +142,44 @@ def test_kill_asks_once_more_and_kills(watched: Watched, tab: Tab) -> None:
     assert tab.value(f"{kill}.disabled")
     assert tab.complaints == []
     pictured(tab, "watch-killed")
+
+
+def torn(server: Server) -> None:
+    """Cut all connections of a server."""
+    for each in connections(server):
+        each.loop.call_soon_threadsafe(each.transport.abort)
+
+
+def test_a_page_that_lost_its_connection_comes_back_by_itself(going: Writer, tab: Tab) -> None:  # noqa: F811
+    rounds = "[...document.querySelectorAll('#log .round .what')].map(each => each.textContent)"
+    with Server(going.run, listening(0)) as server:
+        tab.open(server.url)
+        tab.until(f"{rounds}.length === 1")
+        tab.value("""window.said = []; new MutationObserver(() =>
+          window.said.push(document.getElementById('live').textContent)).observe(
+          document.getElementById('live'), {childList: true}); true""")
+        for lap in range(2):
+            torn(server)
+            for number in range(2 + 3 * lap, 5 + 3 * lap):
+                going.event("server", "round", 1.0 + number, number, loss=1.0 / number)
+            tab.until(f"{rounds}.length >= {4 + 3 * lap}")
+        assert [words.split(":")[0] for words in tab.value(rounds)] == [
+            f"round {number}" for number in range(1, 8)
+        ]
+        assert tab.value("window.said") == ["not connected; trying again", ""] * 2
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_run_without_orders_shows_no_buttons(going: Writer, tab: Tab, width: int) -> None:  # noqa: F811
+    write_json(going.run.run_json, about(2, links=links(2), launcher="torchrun"))
+    shown = "[...document.querySelectorAll('main button')].filter(b => b.offsetParent).length"
+    with Server(going.run, listening(0)) as server:
+        tab.open(server.url, width=width)
+        tab.until("document.getElementById('no-orders').innerText.includes('started by torchrun')")
+        assert tab.value("document.querySelectorAll('#nodes tbody tr').length") == 3
+        assert (tab.value(shown), tab.too_wide) == (0, 0)
+        assert tab.complaints == []
+        pictured(tab, f"watch-no-orders-{width}")
 
 
 def test_the_page_outlives_the_run(watched: Watched, tab: Tab) -> None:

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from test_launch_local import Launcher
 from edgenet.cli.main import main
 from edgenet.cli.watch import listening
 from edgenet.errors import InputError
+from edgenet.launchers.control import short_name
 from edgenet.meters import Journal
 from edgenet.results.events import Event
 from edgenet.results.network import links_of
@@ -234,6 +236,83 @@ def test_events_follow_the_run_and_end_with_the_server(going: Writer) -> None:
         last = next(state for state in told if state["over"])
         assert (last["outcome"], last["error"]) == ("failed", "a reason")
     assert all(state["over"] for state in told)
+
+
+def asking(connection: http.client.HTTPConnection, path: str) -> Iterator[dict[str, Any]]:
+    """The states that a new listener gets."""
+    connection.request("GET", f"{path}events", headers={"Last-Event-ID": "7"})
+    return states(connection.getresponse())
+
+
+def test_who_comes_back_has_missed_nothing(going: Writer) -> None:
+    with serving(going.run) as (connection, path):
+        assert next(asking(connection, path))["rounds"]["number"] == [1]
+        connection.close()
+        for number in range(2, 6):
+            going.event("server", "round", 1.0 + number, number, loss=1.0 / number)
+        change(going.run, 4.0, what="cut", target="air", says="air is cut", by="hand")
+        told = next(s for s in asking(connection, path) if len(s["rounds"]["number"]) == 5)
+        assert [line["n"] for line in told["log"]] == list(range(1, len(told["log"]) + 1))
+        assert [line["text"] for line in told["log"] if line["kind"] == "round"][-1:] == [
+            "round 5: accuracy -, loss 0.200"
+        ]
+        assert [mark["says"] for mark in told["marks"]] == ["air is cut, by hand"]
+
+
+@contextmanager
+def stuck(url: str) -> Iterator[socket.socket]:
+    """A listener that takes nothing in."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.connect(("127.0.0.1", int(host.rpartition(":")[2])))
+        listener.sendall(f"GET /{path}events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        yield listener
+
+
+def test_a_listener_that_stands_still_holds_up_nobody(
+    going: Writer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgenet.web.server._TICK_S", 0.02)
+    for _ in range(200):
+        going.event("learner0", "log", 1.0, 1, text="x" * 390)  # states of 100 kB
+    with Server(going.run, listening(0)) as server, stuck(server.url) as listener:
+        host, _, path = server.url.removeprefix("http://").partition("/")
+        connection = http.client.HTTPConnection(host, timeout=WAIT_S)
+        told = asking(connection, f"/{path}")
+        for number in range(2, 40):  # far more than the kernel keeps for who does not read
+            going.event("server", "round", 1.0 + number, number, loss=1.0 / number)
+            assert any(number in state["rounds"]["number"] for state in told)
+        unsent = [each.transport.get_write_buffer_size() for each in connections(server)]
+        assert sum(size > 0 for size in unsent) == 1
+        assert max(unsent) < 10**6
+        ending = time.monotonic()
+        server.__exit__(None, None, None)
+        assert time.monotonic() - ending < WAIT_S / 2
+        connection.close()
+        assert listener.recv(1)  # what came before
+    assert capfd.readouterr() == ("", "")
+
+
+def connections(server: Server) -> list[Any]:
+    """What the server has open."""
+    return list(server._server.server_state.connections)
+
+
+@pytest.mark.parametrize(("launcher", "by"), [
+    ("torchrun", "by torchrun"), ("compose", "by containers"), ("deploy", "by edgenet deploy"),
+    ("local", "the launcher is starting, ending, or gone"),
+])  # fmt: skip
+def test_a_run_that_takes_no_orders_says_why(going: Writer, launcher: str, by: str) -> None:
+    write_json(going.run.run_json, about(2, links=links(2), launcher=launcher))
+    assert by in story(going, 2.5)["no_orders"]
+    with socket.socket(socket.AF_UNIX) as control, short_name(going.run.control) as address:
+        control.bind(address)
+        state = story(going, 2.5)
+        assert (state["orders"], state["no_orders"]) == (True, "")
+    write_json(going.run.run_json, about(2, links=links(2), launcher=launcher, exit_code=0))
+    state = story(going, 2.5)
+    assert (state["orders"], state["no_orders"]) == (False, "")
 
 
 @pytest.mark.processes

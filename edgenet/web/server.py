@@ -1,7 +1,8 @@
 """Serves the page of one run on loopback, and its events as they come.
 
 GET  /<token>/          the page
-GET  /<token>/events    server-sent events: the whole state (edgenet.web.state) at each change
+GET  /<token>/events    server-sent events: the whole state (edgenet.web.state) at each change, so
+                        that a browser which lost its connection, or is slow, has missed nothing
 POST /<token>/order     an order (edgenet.launchers.control): {"says": ...} or {"refused": ...}
 """
 
@@ -33,6 +34,8 @@ from edgenet.web.state import Story
 _TICK_S = 0.4
 _BEAT_S = 5.0
 """A comment crosses this often, so that a connection that is gone is noticed."""
+_GRACE_S = 1.0
+"""What a browser has to take in the last state, once the server ends."""
 _MOST_BYTES = 16384
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -97,7 +100,7 @@ class Page:
                     with contextlib.suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), _BEAT_S)
                 news, number = self._latest, self._number
-            yield f"id: {number}\nevent: state\ndata: {news}\n\n" if number > seen else ": beat\n\n"
+            yield f"event: state\ndata: {news}\n\n" if number > seen else ": beat\n\n"
             seen = number
             if self.closing:
                 return
@@ -131,6 +134,22 @@ class Page:
         return Response(file.read_bytes(), media_type=kind)
 
 
+class _Ending(uvicorn.Server):
+    """Ends in time, whether browsers read on or not: a page that stands still (its process is
+    stopped, its host asleep) would keep a run from its end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hang up on who is still there after the grace."""
+        hanging_up = asyncio.get_running_loop().call_later(_GRACE_S, self._hang_up)
+        await super().shutdown(sockets)
+        hanging_up.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
 class Server:
     """Serves the page of a run on a thread while it is entered; a view of the run, too.
 
@@ -146,7 +165,7 @@ class Server:
         guard = Guard(self._page.app, number)
         self.url = f"http://127.0.0.1:{number}/{guard.token}/"
         """The page's address; whoever has it may act on the run."""
-        self._server = uvicorn.Server(
+        self._server = _Ending(
             uvicorn.Config(
                 guard,
                 log_level="error",
@@ -154,7 +173,6 @@ class Server:
                 lifespan="on",
                 ws="none",
                 server_header=False,
-                timeout_graceful_shutdown=2,
             )
         )
         self._thread = threading.Thread(target=self._serve, name="watch", daemon=True)

@@ -6,6 +6,7 @@
 | `run` | name, topology, scheme, shaping, seed, rounds (asked for) |
 | `over`, `outcome`, `error` | whether it has ended, and how |
 | `orders` | whether somebody is there to carry them out |
+| `no_orders` | why not, in a sentence, while the run goes on; else empty |
 | `elapsed_s`, `round`, `round_s`, `left_s` | the course of time |
 | `network` | height, places {vertex: [x, y]}, lines [{a, b, link}]: the drawing, 360 wide |
 | `nodes` | [{name, role, device, state, round, out_bps, in_bps, rss_bytes, cpu}] |
@@ -34,6 +35,7 @@ from edgenet.web.usage import Lane, Usage
 
 _POINTS = 300
 _MARKS = 100
+_STARTERS = {"compose": "containers", "deploy": "edgenet deploy"}
 
 
 class Story:
@@ -85,13 +87,15 @@ class Story:
         left = None
         if watch.round_s is not None and isinstance(asked, int) and not self.over:
             left = watch.round_s * max(0, asked - len(watch.rounds))
+        orders = not self.over and self.run.control.is_socket()
         value: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "run": {"name": self.run.path.resolve().name, **_named(about)},
             "over": self.over,
             "outcome": outcome(about["exit_code"]) if self.over else "going on",
             "error": about.get("error"),
-            "orders": not self.over and self.run.control.is_socket(),
+            "orders": orders,
+            "no_orders": "" if orders or self.over else _no_orders(about.get("launcher")),
             "elapsed_s": max(0.0, now - start),
             "round": watch.current,
             "round_s": watch.round_s,
@@ -161,6 +165,17 @@ class Story:
                 return number + max(0.0, event.t - before) / max(each.t - before, 1e-9)
             before = each.t
         return float(len(self._watch.rounds))
+
+
+def _no_orders(launcher: Any) -> str:
+    """Why a run that goes on takes no orders."""
+    if launcher in (None, "local", "namespaces"):
+        return "No orders are taken at present: the launcher is starting, ending, or gone."
+    by = _STARTERS.get(launcher, launcher)
+    return (
+        f"This run takes no orders: it was started by {by}, and only edgenet run can change links "
+        "and reach nodes while they train."
+    )
 
 
 def _named(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,10 @@ export function nodes(body, state, order) {
     put(row.state, node.state);
     [node.round, flow(node.out_bps), flow(node.in_bps), bytes(node.rss_bytes), percent(node.cpu)]
       .forEach((value, n) => put(row.cells[n], String(value)));
-    const able = state.orders && !node.gone_for_good;
     const stopped = ["done", "failed", "lost", "interrupted"].includes(node.state);
-    row.pause.disabled = row.kill.disabled = !able || stopped;
+    row.pause.disabled = row.kill.disabled = !state.orders || stopped;
     put(row.pause, ["paused", "frozen"].includes(node.state) ? "Continue" : "Pause");
-    row.actions.hidden = state.over;
+    row.actions.hidden = state.over || Boolean(state.no_orders);
   }
 }
 
@@ -63,7 +62,7 @@ export function link_list(box, state, order, degrade) {
     });
     row.buttons.forEach((button) => { button.disabled = !state.orders; });
     row.buttons[2].disabled ||= !link.status;
-    row.actions.hidden = state.over;
+    row.actions.hidden = state.over || Boolean(state.no_orders);
   }
 }
 

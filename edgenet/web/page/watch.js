@@ -37,6 +37,8 @@ function head(state) {
   put(at("time"), parts.join(" \u00b7 "));
   at("error").hidden = !state.error;
   put(at("error"), state.error || "");
+  at("no-orders").hidden = !state.no_orders;
+  put(at("no-orders"), state.no_orders);
 }
 
 function curves(state) {
