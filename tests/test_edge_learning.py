@@ -18,6 +18,7 @@ from edgenet.models.layers import build
 from edgenet.models.local import LocalStage
 from edgenet.schemes.edge_learner import csa_learner, dab_learner, equal_learner
 from edgenet.schemes.edge_orchestrator import (
+    MISSES,
     Terms,
     csa_orchestrator,
     dab_orchestrator,
@@ -167,10 +168,23 @@ def half_speed(from_s: float, to_s: float = 1e9) -> Pace:
 def test_dab_dynamic_recovers_from_half_the_speed_within_two_rounds(from_s: float) -> None:
     done = trial("dab", [steady(0.05), half_speed(from_s)], 11, replace(TERMS, dynamic=True))
     missed = [i for i, report in enumerate(done.reports) if "learner1" not in report["active"]]
-    assert len(missed) == (0 if from_s > 41 else 2)  # late in one, busy in the next
-    assert missed == list(range(min(missed, default=0), min(missed, default=0) + len(missed)))
+    assert len(missed) == (0 if from_s > 41 else 1)  # it gives that round up, and is free again
     assert shards_served(done, "learner1")[-1] == 4
     assert done.notes("fault") == []
+
+
+def test_a_round_is_given_up_in_time_for_the_next_and_never_before_its_plan() -> None:
+    """In `dab`, which is the paper's, it is trained to the end."""
+    slowed = [steady(0.05), half_speed(34.0)]
+    for dynamic in (True, False):
+        done = trial("dab", slowed, 11, replace(TERMS, dynamic=dynamic))
+        worked = [f for name, f in done.learners[1].notes if name == "worked"]
+        given_up = [f for f in worked if f["given_up"]]
+        assert len(given_up) == dynamic
+        for fields in given_up:
+            assert TERMS.planned_s < fields["download_s"] + fields["train_s"] < TERMS.deadline_s
+        empty = [m for m in done.log if m.kind is Kind.WEIGHTS and m.items[1:] == ([],)]
+        assert len(empty) == dynamic
 
 
 def test_dab_without_dynamics_goes_on_missing() -> None:
@@ -211,12 +225,12 @@ def test_a_request_above_the_offer_is_refused() -> None:
     assert all(report["active"] == ["learner0"] for report in done.reports)
 
 
-def test_two_misses_in_a_row_end_a_learners_part() -> None:
+def test_three_misses_in_a_row_end_a_learners_part() -> None:
     terms = replace(TERMS, dynamic=True)
-    done = trial("dab", [steady(0.05)], 9, terms, [liar(20, 12.0)])
+    done = trial("dab", [steady(0.05)], 12, terms, [liar(20, 12.0)])
     (fault,) = done.notes("fault")
     assert (fault["peer"], fault["what"]) == ("learner1", "dropped")
-    assert len(shards_served(done, "learner1")) == 2
+    assert len(shards_served(done, "learner1")) == MISSES
 
 
 def test_csa_deals_all_shards_out_and_fills_the_deadline() -> None:
@@ -240,7 +254,7 @@ def leaks(log: list[Message], state: list[Tensor], offered: int) -> list[Message
         if not rest:
             return True
         shapes = [t.shape for t in state]
-        return len(rest) == 1 and [t.shape for t in rest[0]] == shapes
+        return len(rest) == 1 and [t.shape for t in rest[0]] in (shapes, [])
 
     return [m for m in log if m.source != "server" and not harmless(m)]
 

@@ -3,20 +3,16 @@ cited; what it leaves open is answered there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from edgenet.links.protocol import Kind, Link
 from edgenet.models.stage import Stage
 from edgenet.schemes.allocation import Capability, Sizes, shards_within
 from edgenet.schemes.bench import Rounds
 from edgenet.schemes.edge_orchestrator import Watch
-from edgenet.schemes.local import train_pass
-from edgenet.schemes.shards import SentBatches, Study
-
-_PARTS = 8
+from edgenet.schemes.edge_passes import Passes, Window
+from edgenet.schemes.shards import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +23,7 @@ class Taken:
     download_s: float
     download_bytes: float
     pass_s: float
-    """A pass over the shards at the speed of the last one; see `timed_pass`."""
+    """A pass over the shards at the speed of the last one; see `Passes.pass_s`."""
 
     @property
     def capability(self) -> Capability:
@@ -42,7 +38,7 @@ def dab_learner(
     orchestrator: Link, model: Stage, dummy: Stage, rounds: Rounds, study: Study, watch: Watch
 ) -> None:
     """Algorithm 1. In `dab` the orchestrator pays no heed to the requests after the first."""
-    planned_s, passes, shards, offered = orchestrator.recv()  # step 1; lines 2-4
+    planned_s, deadline_s, passes, shards, offered = orchestrator.recv()  # step 1; lines 2-4
     able, sizes = benchmark(orchestrator, dummy, shards, study, watch)  # lines 9-16
 
     def request(able: Capability) -> int:
@@ -52,8 +48,11 @@ def dab_learner(
             watch.note("log", level="warning", text=f"takes no part: {why}")
         return min(wanted, int(offered))
 
+    def window(start_s: float) -> Window:
+        return Window(start_s + planned_s, start_s + deadline_s) if deadline_s else Window()
+
     orchestrator.send(request(able))  # step 3
-    work(orchestrator, model, rounds, study, watch, lambda taken: request(taken.capability))
+    work(orchestrator, model, rounds, study, watch, lambda taken: request(taken.capability), window)
 
 
 def csa_learner(
@@ -82,13 +81,14 @@ def benchmark(
     orchestrator.send(shards)
     x, y = orchestrator.recv()  # line 10
     loaded_s = watch.clock()
-    pass_s = timed_pass(dummy, study.batches(x, y, 0), watch)  # lines 13-15
+    once = Passes(study.batches(x, y, 0), watch)
+    once.train(dummy, 1)  # lines 13-15
     shard_bytes = (x.nbytes + y.nbytes) / shards
     able = Taken(
         shards=shards,
         download_s=loaded_s - start_s,  # line 11
         download_bytes=x.nbytes + y.nbytes,
-        pass_s=pass_s,
+        pass_s=once.pass_s,
     ).capability  # lines 12, 16
     watch.note("benchmark", shards=shards, c=able.shards_per_s, b=able.bytes_per_s)
     return able, Sizes(model_bytes=sum(t.nbytes for t in dummy.state()), shard_bytes=shard_bytes)
@@ -96,44 +96,31 @@ def benchmark(
 
 def work(
     orchestrator: Link, model: Stage, rounds: Rounds, study: Study, watch: Watch,
-    request: Callable[[Taken], int],
+    request: Callable[[Taken], int], window: Callable[[float], Window] = lambda _: Window(),
 ) -> None:  # fmt: skip
-    """The learner's half of the rounds; `request` says how many shards to ask for next."""
+    """The learner's half of the rounds.
+
+    Args:
+        request: says how many shards to ask for next.
+        window: says within what a round that began at some moment has to be trained.
+    """
     while number := orchestrator.recv():  # line 18; an empty message ends the training
         with rounds.enter(number):
             start_s = watch.clock()
             passes, x, y, weights = orchestrator.recv()  # lines 19, 20
-            loaded_s, pass_s = watch.clock(), 0.0
+            loaded_s = watch.clock()
             model.load(weights)
-            batches = study.batches(x, y, number)
-            for _ in range(passes):  # line 21
-                pass_s = timed_pass(model, batches, watch)  # line 22
+            trained = Passes(study.batches(x, y, number), watch, window(start_s))
+            done = trained.train(model, passes)  # lines 21, 22
             end_s = watch.clock()
             nbytes = x.nbytes + y.nbytes + sum(t.nbytes for t in weights)
             taken = Taken(
                 shards=len(y) / study.shard,
                 download_s=loaded_s - start_s,
                 download_bytes=nbytes,
-                pass_s=pass_s,
+                pass_s=trained.pass_s,
             )
             watch.note("worked", shards=taken.shards, passes=passes, download_s=taken.download_s,
-                       train_s=end_s - loaded_s)  # fmt: skip
-            orchestrator.send(request(taken), model.state(), kind=Kind.WEIGHTS)  # line 23
-
-
-def timed_pass(model: Stage, batches: SentBatches, watch: Watch) -> float:
-    """Train on every batch once; returns the seconds that a pass takes now: those of this pass, or,
-    where its last part (of `_PARTS`) was slower, of a whole pass as slow as that. A device that was
-    slowed down in the middle would else be judged by the mean of two speeds."""
-    starts: list[float] = []
-
-    def stamped() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches:
-            starts.append(watch.clock())
-            yield batch
-
-    begin_s = watch.clock()
-    train_pass(model, stamped())
-    end_s = watch.clock()
-    last = -(-len(starts) // _PARTS)
-    return max(end_s - begin_s, (end_s - starts[-last]) * len(starts) / last)
+                       train_s=end_s - loaded_s, given_up=not done)  # fmt: skip
+            update = model.state() if done else []
+            orchestrator.send(request(taken), update, kind=Kind.WEIGHTS)  # line 23

@@ -21,8 +21,9 @@ and takes no part. No learner is told more shards than there are, so it asks for
 
 `dab-dynamic`, the paper's future work: with its update a learner asks for the shards of its next
 round, by Eq. 5 on that round's own times (c_k from the last pass, or from its end if that was
-slower). A request above the offer is refused and ends the learner's part; so does missing D twice
-in a row, of the rounds in which it was asked.
+slower). A learner that is beyond its plan and cannot be done by D gives the round up and sends the
+request alone, so that it can be asked again at once. A request above the offer is refused and ends
+the learner's part; so does missing D three times in a row, of the rounds in which it was asked.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from edgenet.schemes.edge_recruits import Recruits
 from edgenet.schemes.federated import weighted_mean
 from edgenet.schemes.shards import Stock
 
-MISSES = 2
-"""So many deadlines missed in a row end a learner's part in `dab-dynamic`."""
+MISSES = 3
+"""So many deadlines missed in a row end a learner's part in `dab-dynamic`: the first may be what
+changed, and the second what the learner measured while it did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,8 @@ def dab_orchestrator(
     def allot(wanted: Mapping[str, Any]) -> dict[str, Work]:
         return {name: Work(shards=shards, passes=terms.passes) for name, shards in wanted.items()}
 
-    offer = terms.planned_s, terms.passes, terms.benchmark, len(stock)  # step 1
+    until_s = terms.deadline_s if terms.dynamic else 0.0
+    offer = terms.planned_s, until_s, terms.passes, terms.benchmark, len(stock)  # step 1
     conduct(learners, model, rounds, stock, terms, Recruits(learners, stock, offer, allot), watch)
 
 
@@ -122,14 +124,15 @@ def conduct(
             learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)  # step 4
         left_s = max(1e-3, terms.deadline_s - (watch.clock() - start_s))
         answers = learners.gather(asked, deadline_s=left_s)  # steps 5, 6
-        missed = set(asked).intersection(learners.names).difference(answers)
-        states = [state for _, state in answers.values()]
+        there = set(asked).intersection(learners.names)
+        updates = {name: state for name, (_, state) in answers.items() if state}
+        missed, states = there.difference(updates), list(updates.values())
         if states:
             model.load(weighted_mean(states, [1] * len(states)))  # step 7
-        _report(rounds, model, [works[name] for name in answers], list(answers), len(missed))
-        late |= missed
+        _report(rounds, model, [works[name] for name in updates], list(updates), len(missed))
+        late |= there.difference(answers)
         misses.update(missed)
-        misses -= Counter({name: misses[name] for name in answers})
+        misses -= Counter({name: misses[name] for name in updates})
         _renew(works, answers, terms, len(stock), watch)
         _drop(works, misses, terms, watch)
         _remember(works, misses, rounds)
