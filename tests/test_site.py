@@ -44,6 +44,23 @@ def test_every_page_is_there_and_leads_to_its_like(site: Path) -> None:
 
 @needs("chromium")
 @pytest.mark.parametrize("width", [1280, 390])
+def test_the_search_works_on_files(site: Path, width: int) -> None:
+    hits = "[...document.querySelectorAll('.md-search-result__link')].map(each => each.href)"
+    with browser() as tab:
+        tab.open((site / "index.html").as_uri(), width=width)
+        if width == 390:
+            tab.value("document.querySelector('label[for=__search]').click()")
+        tab.value("document.querySelector('.md-search__input').focus()")
+        tab.call("Input.insertText", text="peak_stash_bytes")
+        tab.call("Input.dispatchKeyEvent", type="keyUp", key="s")  # the search listens to keys
+        tab.until(f"{hits}.length > 0")
+        assert any("figures.html" in each for each in tab.value(hits))
+        assert tab.value(f"{hits}.every(each => each.startsWith('file:'))")
+        assert tab.complaints == []
+
+
+@needs("chromium")
+@pytest.mark.parametrize("width", [1280, 390])
 def test_pages_need_no_network_and_fit_a_phone(site: Path, width: int) -> None:
     with browser() as tab:
         for page in ("index", "figures", "commands", "compared", "project/index"):
