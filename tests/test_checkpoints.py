@@ -149,16 +149,16 @@ class Clock:
 
 
 def announced(
-    tmp_path: Path, round_s: float, cost_s: float, rounds: int, late: int = 0
+    tmp_path: Path, round_s: float, cost_s: float, rounds: int, late: int = 0, nbytes: int = 0
 ) -> list[int]:
-    """After which rounds nodes save that take so long, and whose checkpoints cost so much. They
-    are written so many rounds later."""
+    """After which rounds nodes save that take so long, and whose checkpoints cost so much and have
+    so many bytes. They are written so many rounds later."""
     tmp_path.mkdir()
     clock, notice = Clock(), Notice(tmp_path)
     shelf = Shelf(tmp_path, "server")
     schedule, saved = Schedule(None, rounds, notice, [shelf], clock), []
     for number in range(1, rounds + 1):
-        schedule.began()
+        schedule.began(lambda: nbytes)
         clock.now += round_s
         if schedule.due(number):
             saved.append(number)
@@ -178,3 +178,11 @@ def test_checkpoints_cost_at_most_a_fiftieth(tmp_path: Path) -> None:
     dear = announced(tmp_path / "dear", 0.125, 1.0, 2000)
     assert all(b - a >= 400 for a, b in pairwise(dear))
     assert len(dear) >= 3
+
+
+def test_the_first_checkpoint_is_guessed_by_its_bytes(tmp_path: Path) -> None:
+    small = announced(tmp_path / "small", 0.5, 0.001, 200, nbytes=1 << 20)
+    large = announced(tmp_path / "large", 0.5, 0.001, 200, nbytes=1 << 29)
+    assert small[0] == 2
+    assert 0.5 * large[0] >= 50 * (1 << 29) / 5e8
+    assert large[1] - large[0] == 2  # measured by now

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import NodeError
 from edgenet.meters.journal import Journal
+from edgenet.models.answer import answer
 from edgenet.models.kept import copy_named
 from edgenet.models.memory import Kept, Memory
 from edgenet.models.motion import Motion
@@ -178,7 +179,7 @@ class VersionedStage:
                 step.versions.gather(pair)
             elif step.wants_error:
                 leaf, y = kept
-                torch.dot(y.reshape(-1), error.reshape(-1)).backward()  # type: ignore[no-untyped-call]
+                answer(y, error)
                 assert leaf.grad is not None
                 error = leaf.grad
         self._record(entry.held_bytes)

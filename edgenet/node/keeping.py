@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -118,7 +118,7 @@ class Keeping:
             if self._earlier is not None and "generator" in self._earlier:
                 torch.set_rng_state(self._earlier["generator"])
             self._earlier = None
-            self._schedule.began()
+            self._schedule.began(self._nbytes)
             try:
                 self._shelf.begin(number)
             except OSError as error:  # what is saved could not be told from what is outdated
@@ -176,6 +176,11 @@ class Keeping:
             target=self._write, args=work, name="checkpoint", daemon=True
         )
         self._writer.start()
+
+    def _nbytes(self) -> int:
+        """What saving would copy."""
+        found = _tensors([part.checkpoint() for part in self._parts])
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in found}.values())
 
     def _value(self, number: int) -> dict[str, Any]:
         copies: dict[tuple[Any, ...], Tensor] = {}
@@ -252,6 +257,14 @@ def _plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return type(value) in (list, tuple) and all(map(_plain, value))
     return isinstance(value, Tensor) or type(value) in _PLAIN
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _copied(value: Any, copies: dict[tuple[Any, ...], Tensor]) -> Any:
