@@ -30,7 +30,11 @@ from edgenet.links.handshake import GREETING_BYTES, Conversation, Identity
 from edgenet.links.rendezvous import Rendezvous
 
 _CONNECT_S, _TALK_S = 0.3, 1.0
-_LOOK_S = 0.1
+_LOOK_S, _LOOK_AGAIN_S = 0.1, 2.0
+"""Between two looks for ports: while there are new ones, and then. A look costs some 20 ms of a
+core, which would be the looking's and not the calls' share in what a run loses."""
+_SETTLED = 10
+"""Looks without a new port after which there is time."""
 _WRONG = Identity(node="learner0", key=b"another key", digest=bytes(32))
 
 Address = tuple[str, int]
@@ -130,9 +134,12 @@ class Rogue:
 
     def run(self) -> None:
         """Until `stop`."""
-        while not self._over.wait(_LOOK_S):
-            for address in self._listening() - self.ports:
+        looks = 0
+        while not self._over.wait(_LOOK_S if looks < _SETTLED else _LOOK_AGAIN_S):
+            new, looks = self._listening() - self.ports, looks + bool(self.ports)
+            for address in new:
                 self.ports.add(address)
+                looks = 0
                 for work in (self._call, self._hold):
                     threading.Thread(target=work, args=(address,), daemon=True).start()
 
@@ -190,6 +197,14 @@ class Rogue:
             self.told[f"{call}, {how}"] += 1
 
 
+def _give_way() -> None:
+    """What the rogue takes of the processor shall not be what slows the run down: it would be
+    another machine's."""
+    os.nice(19)
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def main() -> None:
     """Call until SIGTERM, or until the process has ended."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -197,7 +212,7 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=50.0, help="calls on each port")
     parser.add_argument("--held", type=int, default=64, help="half-open calls on each port")
     given = parser.parse_args()
-    os.nice(19)  # what it takes of the processor shall not be what slows the run down
+    _give_way()
     rogue = Rogue(given.pid, given.per_second, given.held)
     signal.signal(signal.SIGTERM, rogue.stop)
     print("calling", flush=True)

@@ -9,8 +9,8 @@ Tables 1 to 5 are trained on in-memory links, a thread for each node, which give
 processes and sockets, bit for bit (tests/test_equalities.py, tests/test_split_equalities.py; one
 point is run both ways here, too). Table 6 is measured on real runs over gloo.
 
---quick: ResNet-16 and AlexNet an eighth and a quarter as wide, 320 samples a client, 5 epochs, up
-to 8 clients; some 1100 core-seconds, under 10 minutes on two quiet cores. Without a flag: the
+--quick: ResNet-16 and AlexNet an eighth and a quarter as wide, 320 samples a client, 4 epochs, up
+to 8 clients; some 1000 core-seconds, under 10 minutes on two quiet cores. Without a flag: the
 paper's 1000 samples a client, 8 and 16 clients, about an hour. --full: full width, 1000 samples a
 client, 20 epochs, 1 to 20 clients: some 100 hours on two cores.
 """
@@ -60,13 +60,15 @@ def size_of(*, quick: bool, full: bool) -> Size:
         alexnet="alexnet-w8",
         clients=(1, 2, 8),
         samples=min(320, most),
-        epochs=5,
+        epochs=4,
         test=test,
+        batch=16,
     )
     if quick:
         return small
     if not full:
-        return replace(small, name=f"medium{suffix}", clients=(8, 16), samples=most)
+        medium = replace(small, name=f"medium{suffix}", clients=(8, 16), samples=most)
+        return replace(medium, epochs=5, batch=8)
     return Size(
         name=f"full{suffix}",
         data=data,

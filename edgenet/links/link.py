@@ -29,7 +29,7 @@ from edgenet.links.wire import ABRUPT, Wire, WireClosed
 _STOPPED = "cannot be reached any more (this node's own log.txt says why)"
 _BEATS_COUNTED = 60
 """Beats are metered by the minute: with hundreds of links they would wait for the meter's lock."""
-_DIRECT_BYTES = 64 * 1024
+_DIRECT_BYTES = 256 * 1024
 """Messages up to this size are written by the sending thread itself, if the writer is idle."""
 _HUNG_UP_PULSES = 2
 
