@@ -12,6 +12,6 @@ def answer(y: Tensor, error: Tensor) -> None:
     What y.backward(error) does, but that this imports sympy to look at the shapes: over a second,
     which a small board does not have, and then some 50 microseconds for each batch.
     """
-    Variable._execution_engine.run_backward(  # type: ignore[attr-defined]
+    Variable._execution_engine.run_backward(
         (y,), (error,), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
