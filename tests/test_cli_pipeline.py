@@ -61,7 +61,7 @@ def test_a_run_is_drawn_as_it_happened(tmp_path: Path, capsys: pytest.CaptureFix
     pictures = capsys.readouterr().out.splitlines()
     assert [Path(line).name for line in pictures] == ["timetable.png", "timetable-memory.png"]
     assert all(Path(line).read_bytes()[:4] == b"\x89PNG" for line in pictures)
-    seen = held(RunDir(tmp_path), "worker0")
+    seen = held(RunDir(tmp_path), "worker0", float)
     assert max(live for _, _, live in seen) == 4
     assert len({parts["versions"] for _, parts, _ in seen}) == 1  # mcPipe materialises one
 

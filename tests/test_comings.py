@@ -16,9 +16,12 @@ import pytest
 from test_launch_local import DEADLINE_S, Launch, Launcher, launch
 
 from edgenet.errors import TopologyError
-from edgenet.launchers.policy import Seat
+from edgenet.launchers.comings import Comings
+from edgenet.launchers.policy import Referee, Seat
+from edgenet.launchers.resuming import Point
 from edgenet.launchers.witness import Witness
 from edgenet.meters import Journal
+from edgenet.meters.start import Start
 from edgenet.node.plan import resolve
 from edgenet.results.events import launcher_events
 from edgenet.results.rundir import RunDir, new_run_dir
@@ -217,6 +220,60 @@ def test_a_stop_by_the_user_is_obeyed_while_nodes_come_back(
     until(lambda: len(lives(launcher, "learner0")) > 3)
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.end()[0] == 130
+
+
+# ---- a run that goes on ----------------------------------------------------------------------
+
+
+class Stage:
+    """Notes who is started and who is told to leave."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def fork(self, node: str) -> None:
+        self.told.append(("start", node))
+
+    def signal(self, node: str, number: signal.Signals) -> None:
+        self.told.append((number.name, node))
+
+
+@pytest.mark.parametrize(
+    ("point", "later", "told"),
+    [
+        (Point(), {"b"}, [("start", "b"), ("SIGTERM", "a"), ("SIGKILL", "b"), ("start", "a")]),
+        (Point(1), {"b"}, [("start", "b"), ("SIGTERM", "a"), ("SIGKILL", "b"), ("start", "a")]),
+        (Point(2), set(), [("SIGTERM", "a"), ("SIGKILL", "b"), ("start", "a")]),
+        (Point(4), {"a"}, [("SIGKILL", "b"), ("start", "a")]),
+        (Point(5), {"a"}, [("start", "a")]),
+        (Point(6), set(), []),
+    ],
+)
+def test_who_had_come_or_left_by_then_is_there_or_not(
+    point: Point, later: set[str], told: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    text = (
+        "nodes: {hub: {}, a: {}, b: {}}\nlinks: {l: {base: hub, members: [a, b]}}\n"
+        "train: {scheme: fedavg}\nevents: [{at: round 2, start: b}, {at: round 4, stop: a}, "
+        "{at: round 5, kill: b}, {at: round 6, start: a}]\n"
+    )
+    run = new_run_dir(tmp_path, "scene")
+    seats = [
+        Seat(name=name, role="x", device="host", essential=name == "hub")
+        for name in ["hub", "a", "b"]
+    ]
+    referee, stage = Referee(seats=seats), Stage()
+    comings = Comings(run, loads(text), referee, stage, lambda *_: None, print, point=point)
+    assert comings.later == later == referee.absent
+    Start.of(run.path).mark()
+    journal = Journal(run.events("hub"))
+    for number in range(point.after + 1, 7):
+        comings.look()
+        journal.event("round", r=number)
+    comings.look()
+    journal.close()
+    comings.close()
+    assert stage.told == told
 
 
 # ---- what journals tell ----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from facilities import needs
 
 from edgenet.errors import InputError, NodeError, ShapingError
 from edgenet.launchers.conductor import Conductor
+from edgenet.launchers.resuming import BEGINNING, Point
 from edgenet.launchers.shaping import check_still
 from edgenet.meters import Journal
 from edgenet.meters.start import Start
@@ -117,14 +118,17 @@ def test_a_node_that_stays_cut_off_is_lost(tmp_path: Path, shaping: str) -> None
     assert summary["rounds"] == 30
 
 
-def conduct(folder: Path, text: str, apply: Any, joined: tuple[str, ...]) -> Conductor:
+def conduct(
+    folder: Path, text: str, apply: Any, joined: tuple[str, ...], point: Point = BEGINNING
+) -> Conductor:
     """A conductor of a run in which these nodes have joined."""
     run_dir = new_run_dir(folder, "cell")
     for name in joined:
         journal = Journal(run_dir.events(name))
         journal.event("joined")
         journal.close()
-    return Conductor(run_dir, loads(TOPOLOGY + text), ("server", "learner0"), apply)
+    waited_for = () if point.after else ("server", "learner0")  # their journals are passed over
+    return Conductor(run_dir, loads(TOPOLOGY + text), waited_for, apply, point=point)
 
 
 def until(holds: Any) -> None:
@@ -148,6 +152,25 @@ def test_a_conductor_gives_lanes_what_the_timeline_says(tmp_path: Path) -> None:
     told = [event.name for event in launcher_events(RunDir(folder))]
     assert told == ["began", "change", "change", "change", "end"]
     assert Start.of(folder).at() is not None
+
+
+def test_what_had_happened_by_then_is_not_done_again(tmp_path: Path) -> None:
+    given: list[Changes] = []
+    text = (
+        "events: [{at: 1 s, degrade: air, factor: 0.5}, {at: 2 s, degrade: air, delay: 20 ms}, "
+        "{at: 100.2 s, restore: air}]\n"
+    )
+    with conduct(tmp_path, text, given.append, ("server",), Point(after=7, at_s=100.0)):
+        until(lambda: len(given) == 2)
+    assert set(given[0].values()) == {Channel(rate_bps=10e6, delay_s=0.02)}
+    assert set(given[1].values()) == {Channel(rate_bps=20e6, delay_s=0.002)}
+    (folder,) = tmp_path.iterdir()
+    began, change, _ = launcher_events(RunDir(folder))
+    assert began.number("at_s") == 100.0
+    assert change.text("what") == "restore"
+    started = Start.of(folder).at()
+    assert started is not None
+    assert 100.2 < time.monotonic() - started < 100.0 + WAIT_S
 
 
 def test_times_count_from_when_the_last_has_joined(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic_run import Writer, about, fedavg
+from synthetic_run import START_S, Writer, about, fedavg
 
 from edgenet.cli.show import print_summary
+from edgenet.launchers import resuming
+from edgenet.launchers.resuming import Point
+from edgenet.results.events import node_events
 from edgenet.results.live import LiveView
 from edgenet.results.rounds import read_rounds
 from edgenet.results.rundir import write_json
 from edgenet.results.write import write_all
+from edgenet.web.state import Story
 
 DAY_S = 86400.0
 ATTEMPTS = [{"started": "x", "after": 0}, {"started": "y", "after": 1, "exit_code": 0}]
@@ -98,3 +102,29 @@ def test_the_live_view_tells_what_is_new(tmp_path: Path) -> None:
     lines = [line for line in out.getvalue().splitlines() if line.startswith("round")]
     assert [line.split()[1] for line in lines] == ["2/3", "3/3"]
     assert all("1.00 s" in line for line in lines[1:])
+
+
+def test_who_watches_sees_one_course_of_time(resumed: Writer) -> None:
+    summary = write_all(resumed.run)
+    story = Story(resumed.run, clock=lambda: START_S + DAY_S + 2.6)
+    story.update()
+    state = story.state()
+    assert state["elapsed_s"] == pytest.approx(summary["wall_s"], abs=0.2)
+    t_s = [row["t_s"] for row in read_rounds(resumed.run.rounds)]
+    assert state["rounds"]["t_s"] == pytest.approx(t_s, abs=0.2)
+    assert all(0 <= line["t_s"] <= summary["wall_s"] + 0.2 for line in state["log"])
+
+
+def test_the_point_from_which_it_goes_on_is_when_that_round_was_done(resumed: Writer) -> None:
+    assert resuming.point(resumed.run, 2) == Point(2, 0.0)  # nothing happens at times in it
+    done = {
+        (event.round, event.t > START_S + DAY_S): event.t
+        for event in node_events(resumed.run, "server")
+        if event.name == "round"
+    }
+    first, again = done[1, False] - 0.25, done[2, True] - 0.125
+    began = [{"e": "began", "t": first}, {"e": "began", "t": again, "at_s": 0.25}]
+    lines = [json.dumps(each) + "\n" for each in began]
+    resumed.run.events_file.write_text("".join(lines), encoding="utf-8")
+    assert resuming.point(resumed.run, 1) == Point(1, pytest.approx(0.25))
+    assert resuming.point(resumed.run, 2) == Point(2, pytest.approx(0.375))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,9 +23,10 @@ from edgenet.errors import EdgenetError
 from edgenet.meters.checkpoints import Shelf
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
+from edgenet.results.events import launcher_events
 from edgenet.results.rundir import RunDir, runs
 from edgenet.topology.load import dump
-from edgenet.topology.spec import Topology
+from edgenet.topology.spec import TimedEvent, Topology
 
 pytestmark = pytest.mark.processes
 
@@ -56,6 +58,8 @@ def killed_when(file: Path, out: Path, holds: Callable[[RunDir], bool]) -> RunDi
 def test_a_run_whose_launcher_was_killed_goes_on(tmp_path: Path) -> None:
     faults = {"heartbeat": "1 s", "silence": "20 s", "checkpoint": 2}
     spec = topology("psl", 2, faults=faults, cut=1, rounds=80, optimizer=MOVING, lr=0.001)
+    early = TimedEvent(at_s=0.001, kind="degrade", target="lan", settings={"factor": 0.5})
+    spec = replace(spec, shaping="paced", events=(early,))
     whole = run_processes(spec, tmp_path / "whole")
     file = tmp_path / "small.yaml"
     file.write_text(dump(spec), encoding="utf-8")
@@ -68,6 +72,12 @@ def test_a_run_whose_launcher_was_killed_goes_on(tmp_path: Path) -> None:
     assert again["after"] >= 2
     assert f"goes on after round {again['after']} of 80" in done.stderr
     assert [each["after"] for each in run.run()["attempts"]] == [0, again["after"]]
+    assert [change["what"] for change in summary["changes"]] == ["degrade"]
+    first, second = (each for each in launcher_events(run) if each.name == "began")
+    done = [
+        each["t"] for each in events(run.path, "server", "round") if each["r"] == again["after"]
+    ]
+    assert second.number("at_s") == pytest.approx(done[-1] - first.t, abs=1e-3)
     mine, other = (torch.load(each / "model.pt", weights_only=True) for each in (run.path, whole))
     assert_same(mine, other, exact=True)
     refused = edgenet("run", "--resume", run.path)

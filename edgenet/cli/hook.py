@@ -131,12 +131,11 @@ class Hooked:
             self._call(self._hook.on_end, summary)
 
     def _row(self, each: RoundWatch) -> dict[str, Any]:
-        start_s = self._watch.start_s or each.t
         return {
             "schema_version": SCHEMA_VERSION,
             **self._head,
             "round": each.number,
-            "t_s": each.t - start_s,
+            "t_s": self._watch.since(each.t),
             "wall_s": each.wall_s,
             "accuracy": each.accuracy,
             "loss": each.loss,

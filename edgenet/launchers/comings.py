@@ -22,12 +22,13 @@ from edgenet.errors import BAD_INPUT
 from edgenet.launchers.blame import told
 from edgenet.launchers.policy import End, Referee
 from edgenet.launchers.recovery import Begin, Recovery
+from edgenet.launchers.resuming import BEGINNING, Point
 from edgenet.launchers.witness import Witness
 from edgenet.meters import Journal
 from edgenet.meters.clock import RunClock
 from edgenet.meters.start import Start
 from edgenet.results.rundir import RunDir
-from edgenet.topology.comings import COMINGS, late_starters
+from edgenet.topology.comings import COMINGS, late_starters, left
 from edgenet.topology.events import sentence
 from edgenet.topology.spec import TimedEvent, Topology
 
@@ -54,7 +55,7 @@ class Comings:
         starter: starts and signals nodes.
         begin: starts all of them.
         say: takes lines for the user.
-        resumed: the journals hold an earlier attempt.
+        point: where the run goes on; past its beginning, the journals hold an earlier attempt.
     """
 
     def __init__(
@@ -66,22 +67,24 @@ class Comings:
         begin: Begin,
         say: Callable[[str], None],
         *,
-        resumed: bool = False,
+        point: Point = BEGINNING,
     ) -> None:
         self._run, self._referee, self._starter, self._say = run, referee, starter, say
         self._seats = {seat.name: seat for seat in referee.seats}
         events = [event for event in topology.events if event.kind in COMINGS]
-        self._events = sorted(events, key=lambda event: (event.at_s, event.at_round or 0))
+        events.sort(key=lambda event: (event.at_s, event.at_round or 0))
+        past = [event for event in events if point.behind(event)]
+        self._events = [event for event in events if event not in past]
         self._witness = Witness(run, referee.seats)
-        if resumed:
-            self._witness.skip()
+        if point.after:
+            self._witness.skip(point.after)
         self._recovery = Recovery(run, referee, self._witness, starter, begin, self._note, say)
         self._start = Start.of(run.path)
         self._held: dict[str, tuple[str, float]] = {}
         self._leaving: dict[str, float] = {}
         self._journal: Journal | None = None
-        self.later = late_starters(events)
-        """The nodes that are not there when the run begins."""
+        self.later = left(past) | late_starters(self._events)
+        """The nodes that are not there when the run begins, or goes on."""
         referee.absent |= self.later
 
     def ended(self, name: str) -> bool:

@@ -8,7 +8,7 @@ into the run's own journal, `events.jsonl`:
 
 | e | fields |
 | --- | --- |
-| `began` | nodes (how many had joined) |
+| `began` | nodes (how many had joined), at_s? (the time by which events count, of a resumed run) |
 | `change` | what (its kind), target, nodes?, settings?, says, asked_s, late_s, by? (hand) |
 | `followed` | steps, late_s (the most): how often fading and traces were applied |
 | `end` | nothing more is due: only orders may follow |
@@ -26,6 +26,7 @@ from typing import Any
 
 from edgenet.channels import BEFORE, Orders, Timeline, check_events
 from edgenet.errors import CannotWrite, EdgenetError, InputError, NodeError
+from edgenet.launchers.resuming import BEGINNING, Point
 from edgenet.meters import Journal
 from edgenet.meters.clock import RunClock
 from edgenet.meters.start import Start
@@ -52,7 +53,7 @@ class Conductor:
         apply: gives running lanes, named by (link, source, target), other channels; None where
             the links do so by themselves.
         used: the back end.
-        resumed: the journals hold an earlier attempt.
+        point: where the run goes on; past its beginning, the journals hold an earlier attempt.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class Conductor:
         apply: Apply | None,
         used: str = "paced",
         *,
-        resumed: bool = False,
+        point: Point = BEGINNING,
     ) -> None:
         self._run, self._topology, self._apply, self._used = run, topology, apply, used
         self._missing, self._joined = set(nodes), 0
         self._tail = Tail(run)
-        if resumed:
+        self._at_s = point.at_s
+        if point.after:
             self._tail.skip()
         others = [event for event in topology.events if event.kind not in COMINGS]
         self._events = sorted(others, key=lambda event: event.at_s)
@@ -166,8 +168,9 @@ class Conductor:
         """Times count from now; returns it (time.monotonic)."""
         with self._lock:
             if self._started is None:
-                self._started = Start.of(self._run.path).mark()
-                self._book().event("began", nodes=self._joined)
+                self._started = Start.of(self._run.path).mark(self._at_s)
+                on = {"at_s": round(self._at_s, 6)} if self._at_s else {}
+                self._book().event("began", nodes=self._joined, **on)
             return self._started
 
     def _now(self) -> float:
@@ -202,6 +205,10 @@ class Conductor:
 
     def _play(self, started: float) -> None:
         at_s = BEFORE
+        if self._at_s:  # what had happened by then, has
+            at_s = self._at_s
+            with self._lock:
+                self._give(at_s)
         while (due_s := self._timeline.after(at_s)) < math.inf:
             if self._over.wait(max(0.0, started + due_s - time.monotonic())):
                 return

@@ -23,6 +23,7 @@ from edgenet.launchers.outcome import Outcome, finish, told_of
 from edgenet.launchers.policy import Limits, Referee
 from edgenet.launchers.probing import Probing
 from edgenet.launchers.record import Record
+from edgenet.launchers.resuming import BEGINNING, Point
 from edgenet.launchers.supervisor import Cast, StopSignals, Supervisor
 from edgenet.meters.clock import RunClock
 from edgenet.results.rundir import RunDir, new_run_dir
@@ -67,8 +68,8 @@ class _Playing:
     referee: Referee
     run: RunDir
     topology: Topology
-    after: int
-    """The round that it goes on after; 0: from the start."""
+    point: Point
+    """Where it goes on."""
 
 
 class Local:
@@ -114,8 +115,8 @@ class Local:
                 self._tell_demand(topology, cast)
                 network = grounds.enter_context(built(topology, back_end.used)) if apart else None
                 held = grounds.enter_context(held_by(topology, cast.seats, cast.shared_bytes))
-                run, after = self._folder(request, cast, topology, grounds)
-                record = Record(run, topology, cast.seats, back_end, launcher, after)
+                run, point = self._folder(request, cast, topology, grounds)
+                record = Record(run, topology, cast.seats, back_end, launcher, point.after)
                 record.write(host_flops=cast.host_flops, limits=held.told(), **cast.facts)
                 restart = topology.faults.restart
                 referee = Referee(seats=cast.seats, limits=self._limits, restart=restart)
@@ -123,7 +124,7 @@ class Local:
                 error = probing.packets(network)
                 if error is None:
                     supervisor.hold(held.order())
-                    on = _Playing(supervisor, cast, referee, run, topology, after)
+                    on = _Playing(supervisor, cast, referee, run, topology, point)
                     error = self._play(on, back_end.used, network, probing.order)
             seen: dict[str, Any] = {"limits": held.told()}
             if network is not None:
@@ -137,14 +138,14 @@ class Local:
 
     def _folder(
         self, request: Request, cast: Cast, topology: Topology, grounds: ExitStack
-    ) -> tuple[RunDir, int]:
-        """The run's folder, held as long as `grounds`, and the round to go on after."""
+    ) -> tuple[RunDir, Point]:
+        """The run's folder, held as long as `grounds`, and where the run goes on."""
         if request.resume is None:
             run = new_run_dir(request.out, topology.name)
             grounds.enter_context(resuming.held(run.path))
             RunClock.begin(run.path)
             run.topology.write_text(cast.topology, encoding="utf-8")
-            return run, 0
+            return run, BEGINNING
         run = RunDir(request.resume)
         common = resuming.going_on(
             run, cast.topology, cast.facts["digest"], request.path, cast.seats
@@ -154,7 +155,7 @@ class Local:
         for sentence in common.passed_over:
             self._say(sentence)
         self._say(f"{run.path}: goes on after round {common.round} of {topology.train.rounds}")
-        return run, common.round
+        return run, resuming.point(run, common.round)
 
     def _play(
         self, on: _Playing, used: str, network: Built | None, order: Mapping[str, Any] | None
@@ -168,11 +169,11 @@ class Local:
             probe = None if referee.restarts else order
             on.supervisor.start(run.path, used, ground, probe, after, absent)
 
-        resumed, say = on.after > 0, self._say
-        comings = Comings(run, topology, referee, on.supervisor, begin, say, resumed=resumed)
+        point, say = on.point, self._say
+        comings = Comings(run, topology, referee, on.supervisor, begin, say, point=point)
         there = [seat.name for seat in on.cast.seats if seat.name not in comings.later]
-        conductor = Conductor(run, topology, there, apply, used, resumed=resumed)
-        begin(on.after, comings.later)
+        conductor = Conductor(run, topology, there, apply, used, point=point)
+        begin(point.after, comings.later)
         control = Control(run, conductor, on.supervisor, referee)
         with closing(comings), conductor, control, self._show(run, topology) as view:
             whole = _Whole(view, conductor, *([network] if network else []))

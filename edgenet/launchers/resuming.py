@@ -11,17 +11,58 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgenet.errors import DONE, InputError
 from edgenet.meters.checkpoints import Common, Seated, common_round
-from edgenet.results.events import last_events, node_names
+from edgenet.results.events import last_events, launcher_events, node_events, node_names
 from edgenet.results.rundir import RunDir
+from edgenet.topology.spec import TimedEvent
 
 _PATIENCE_S = 6.0
 """For the nodes of a launcher that was killed: their fork server gives them 2 s."""
 _POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a run goes on; as it stands, at its beginning."""
+
+    after: int = 0
+    """The last round that is done."""
+    at_s: float = 0.0
+    """When it was, in the time by which the topology's events count."""
+
+    def behind(self, event: TimedEvent) -> bool:
+        """Whether an event had happened by then, and stays so."""
+        if event.at_round is not None:  # as that round begins
+            return event.at_round <= self.after
+        return event.at_s <= self.at_s and self.after > 0
+
+
+BEGINNING = Point()
+
+
+def point(run: RunDir, after: int) -> Point:
+    """Where a run is that goes on after a round.
+
+    Args:
+        run: its folder.
+        after: the round.
+    """
+    ends = [
+        event.t
+        for name in node_names(run)
+        for event in node_events(run, name)
+        if event.name == "round" and event.round == after
+    ]
+    done = max(ends, default=0.0)  # the latest: the round may have been computed twice
+    began = [event for event in launcher_events(run) if event.name == "began" and event.t <= done]
+    if not began:
+        return Point(after)
+    return Point(after, done - began[-1].t + (began[-1].number("at_s") or 0.0))
 
 
 @contextmanager
@@ -85,7 +126,8 @@ def going_on(
 
 def clear(run: RunDir) -> None:
     """Take away what an attempt leaves behind that means something to the next one."""
-    for path in (run.path / "started", run.path / "checkpoints", run.control):
+    orders = run.path / "orders.jsonl"  # a person's, for the links as they were then
+    for path in (run.path / "started", run.path / "checkpoints", run.control, orders):
         path.unlink(missing_ok=True)
 
 

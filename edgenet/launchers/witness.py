@@ -43,9 +43,10 @@ class Witness:
         self.round = 1
         """The round that has begun, as far as nodes have reported the ends of others."""
 
-    def skip(self) -> None:
-        """Pass over what an earlier attempt has left."""
+    def skip(self, after: int) -> None:
+        """Pass over what an earlier attempt has left; the run goes on after that round."""
         self._tail.skip()
+        self.round = after + 1
 
     def look(self) -> None:
         """Read what is new."""

@@ -31,10 +31,11 @@ class Start:
         """The mark of the run in this folder."""
         return cls(None if run_dir is None else run_dir / "started")
 
-    def mark(self) -> float:
-        """Say that it begins now; returns the time (time.monotonic)."""
+    def mark(self, at_s: float = 0.0) -> float:
+        """Say that it begins now, or that it is now at `at_s`; returns when (time.monotonic) it
+        began, or would have."""
         assert self._path is not None
-        self._at = time.monotonic()
+        self._at = time.monotonic() - at_s
         part = self._path.with_suffix(".part")
         part.write_text(repr(self._at), encoding="ascii")
         os.replace(part, self._path)

@@ -86,7 +86,7 @@ def draw(watch: Watch, frame: Frame) -> RenderableType:
 
 def _header(watch: Watch, frame: Frame) -> Text:
     separator = " | " if frame.ascii_only else " \u00b7 "
-    elapsed = max(0.0, frame.now - (frame.now if watch.start_s is None else watch.start_s))
+    elapsed = watch.since(frame.now)
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(frame.title, style="bold")
     for fact in (*frame.facts, text.clock(elapsed)):

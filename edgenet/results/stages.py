@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from edgenet.results.events import node_events
+from edgenet.results.events import node_events, run_events
 from edgenet.results.figures import COLOURS, picture
 from edgenet.results.rundir import RunDir
+from edgenet.results.tally import Tally
 
 _PARTS = {
     "versions": "weight versions",
@@ -19,11 +21,13 @@ _PARTS = {
 _MEGABYTE = 1e6
 
 
-def held(run: RunDir, node: str) -> list[tuple[float, dict[str, float], int]]:
-    """(epoch seconds, part -> MB, live versions) at each `memory` event of a node."""
+def held(
+    run: RunDir, node: str, since: Callable[[float], float]
+) -> list[tuple[float, dict[str, float], int]]:
+    """(seconds since the run began, part -> MB, live versions) at each `memory` event of a node."""
     return [
         (
-            event.t,
+            since(event.t),
             {part: event.count(part) / _MEGABYTE for part in _PARTS},
             event.count("live"),
         )
@@ -34,8 +38,9 @@ def held(run: RunDir, node: str) -> list[tuple[float, dict[str, float], int]]:
 
 def draw_memory(run: RunDir, file: Path) -> bool:
     """Draw the stages that keep weight versions, one below the other; False if there are none."""
+    since = Tally(run_events(run)).since
     names = sorted(path.name for path in run.nodes.iterdir())
-    rows = {node: seen for node in names if (seen := held(run, node))}
+    rows = {node: seen for node in names if (seen := held(run, node, since))}
     if not rows:
         return False
     start_s = min(seen[0][0] for seen in rows.values())

@@ -56,6 +56,9 @@ class Watch:
         """Epoch seconds of the first event."""
         self.reporter = ""
         """The node whose `round` events count: the first that wrote one."""
+        self._latest = 0.0
+        self._before: dict[str, tuple[float, float]] = {}
+        self._gaps: list[tuple[float, float]] = []
         self._training_s: float | None = None
         self._fresh = True
         self._counted: dict[int, set[str]] = {}
@@ -68,6 +71,14 @@ class Watch:
             about = about if isinstance(about, Mapping) else {}
             role, device = str(about.get("role", "")), str(about.get("device", ""))
             self.nodes.setdefault(name, NodeWatch(name, role, device))
+
+    def since(self, t: float) -> float:
+        """Seconds from the first event to the epoch seconds `t`, without those in which the run had
+        stopped; 0 before the first."""
+        if self.start_s is None:
+            return 0.0
+        stopped = sum(min(max(0.0, t - end), start - end) for end, start in self._gaps)
+        return max(0.0, t - self.start_s - stopped)
 
     @property
     def current(self) -> int:
@@ -103,6 +114,9 @@ class Watch:
     def add(self, event: Event) -> None:
         """Take in one event; unknown ones change nothing."""
         self.start_s = event.t if self.start_s is None else min(self.start_s, event.t)
+        if event.name == "start":
+            self._before[event.node] = self._latest, event.t
+        self._latest = max(self._latest, event.t)
         if not event.node:
             self._change(event)
             return
@@ -111,7 +125,7 @@ class Watch:
             self._training_s = event.t
         match event.name:
             case "resumed":
-                self._resume(event.count("after"))
+                self._resume(event)
             case "round":
                 self._round(event)
             case "bytes":
@@ -121,8 +135,11 @@ class Watch:
             case "log" if event.text("level") == "warning":
                 self.warnings.append(event)
 
-    def _resume(self, after: int) -> None:
-        """What was done after that round is done again."""
+    def _resume(self, event: Event) -> None:
+        """What was done after that round is done again; until the first has started nothing ran."""
+        after, (end, start) = event.count("after"), self._before.get(event.node, (0.0, 0.0))
+        if 0 < end < start:
+            self._gaps.append((end, start))
         self.rounds = [each for each in self.rounds if each.number <= after]
         for number in [number for number in self._bytes if number > after]:
             del self._bytes[number]

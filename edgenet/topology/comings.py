@@ -49,6 +49,11 @@ def late_starters(events: Iterable[TimedEvent]) -> frozenset[str]:
     return frozenset(name for name, own in _by_node(events).items() if own[0].kind == "start")
 
 
+def left(events: Iterable[TimedEvent]) -> frozenset[str]:
+    """The nodes that are gone, as they were told, after all of these events."""
+    return frozenset(name for name, own in _by_node(events).items() if own[-1].kind == "stop")
+
+
 def check_order(events: Sequence[TimedEvent], entries: Sequence[Entry]) -> None:
     """Make sure that nobody starts who is there, or leaves who is not.
 

@@ -82,7 +82,6 @@ class Story:
         """The object."""
         watch, about = self._watch, self._about
         now = self._latest if self.over else self._clock()
-        start = now if watch.start_s is None else watch.start_s
         asked = about.get("rounds")
         left = None
         if watch.round_s is not None and isinstance(asked, int) and not self.over:
@@ -96,16 +95,16 @@ class Story:
             "error": about.get("error"),
             "orders": orders,
             "no_orders": "" if orders or self.over else _no_orders(about.get("launcher")),
-            "elapsed_s": max(0.0, now - start),
+            "elapsed_s": watch.since(now),
             "round": watch.current,
             "round_s": watch.round_s,
             "left_s": left,
             "network": self._drawing,
             "nodes": [_node(node, now) for node in watch.nodes.values()],
             "links": self._lanes_of({} if self.over else self._usage.lanes(now)),
-            "rounds": self._rounds(start),
-            "marks": self._marks(start),
-            "log": [{**line, "t_s": line["t"] - start} for line in self._feed.lines],
+            "rounds": self._rounds(),
+            "marks": self._marks(),
+            "log": [{**line, "t_s": watch.since(line["t"])} for line in self._feed.lines],
         }
         result: dict[str, Any] = finite(value)
         return result
@@ -133,23 +132,23 @@ class Story:
             found.append({**head, "ends": ends, "status": status, "says": says, "lanes": lanes})
         return found
 
-    def _rounds(self, start: float) -> dict[str, list[Any]]:
+    def _rounds(self) -> dict[str, list[Any]]:
         step = -(-len(self._watch.rounds) // _POINTS) or 1
         shown = self._watch.rounds[::-1][::step][::-1]
         columns: dict[str, Callable[[RoundWatch], Any]] = {
             "number": lambda each: each.number,
-            "t_s": lambda each: each.t - start,
+            "t_s": lambda each: self._watch.since(each.t),
             "accuracy": lambda each: each.accuracy,
             "loss": lambda each: each.loss,
             "bytes": lambda each: self._bytes.get(each.number),
         }
         return {name: [of(each) for each in shown] for name, of in columns.items()}
 
-    def _marks(self, start: float) -> list[dict[str, Any]]:
+    def _marks(self) -> list[dict[str, Any]]:
         told = sorted([*self._watch.faults, *self._watch.changes], key=lambda event: event.t)
         return [
             {
-                "t_s": event.t - start,
+                "t_s": self._watch.since(event.t),
                 "kind": "fault" if event.name == "fault" else "change",
                 "round": self._round_at(event),
                 "says": _says(event),
