@@ -79,7 +79,8 @@ def _done(
     undisturbed: Mapping[str, Tensor] | None,
 ) -> Verdict:
     lost = {fault.node for fault in hard} - cast.essential
-    told = {fault["peer"] for fault in seen.summary.get("faults", ())}
+    faults = seen.summary.get("faults", ())
+    told = {fault["peer"] for fault in faults if fault["what"] != "late"}
     if seen.weights is None:
         return Verdict(WRONG, "exit code 0 and no model.pt")
     if undisturbed is not None and same(seen.weights, undisturbed):
@@ -91,7 +92,8 @@ def _done(
     if lost:
         return Verdict(WRONG, f"{', '.join(sorted(lost))} lost, but not in the summary's faults")
     if undisturbed is None and not told - cast.essential:
-        return Verdict(SAME)  # as far as times let it be the same
+        # As far as times let it be the same; who misses the deadline is late, not lost.
+        return Verdict(SAME)
     off = "" if undisturbed is None else f", {_distance(seen.weights, undisturbed):.2g} apart"
     return Verdict(WRONG, f"other weights than undisturbed{off}; faults told of: {sorted(told)}")
 

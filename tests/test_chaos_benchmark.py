@@ -90,6 +90,8 @@ def test_a_fault_that_leaves_the_mathematics_alone_leaves_the_weights(chaos: Any
     timed = case(chaos, "pause", "learner1", scheme=chaos.plan.TIMED)
     assert outcome(chaos, timed, undisturbed=None)[0] == "same weights"  # as far as can be told
     assert outcome(chaos, timed, undisturbed=None, summary=TOLD)[0] == "wrong"
+    late = {"faults": [{**each, "what": "late"} for each in TOLD["faults"]]}
+    assert outcome(chaos, timed, undisturbed=None, summary=late)[0] == "same weights"
     restarted = case(chaos, "kill", "server", restart=2)
     assert outcome(chaos, restarted)[0] == "same weights"
     assert outcome(chaos, restarted, weights=OTHER, summary=TOLD)[0] == "wrong"
