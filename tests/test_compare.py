@@ -81,6 +81,15 @@ def test_a_target_that_only_some_seeds_reached_says_how_many() -> None:
     assert "**6.0 (1 of 2)**" in markdown(high)
 
 
+def test_small_figures_have_two_digits_and_busy_hosts_are_told() -> None:
+    small = replace(THREE.trials[2], sent_bytes=41_000, late=True)
+    told = markdown(replace(THREE, trials=(*THREE.trials[:2], small)))
+    assert "| **0.041** |" in told
+    assert "| 3.000 +- 0.000 |" in told
+    assert "In 1 of 3 runs this host was too busy" in told
+    assert "too busy" not in markdown(THREE)
+
+
 def test_latex_escapes_names_and_uses_booktabs() -> None:
     text = latex(THREE)
     assert r"a\_b:x=1 & 40.0 & - &" in text

@@ -125,6 +125,18 @@ def test_every_section_and_unit_is_there(tmp_path: Path) -> None:
         assert wanted in page, wanted
 
 
+def test_a_host_that_was_too_busy_is_told_of_and_times_are_readable(tmp_path: Path) -> None:
+    writer = fedavg(tmp_path)
+    write_json(tmp_path / "run.json", about(2, started="2026-11-21T16:11:55+0000"))
+    writer.event("learner1", "emulated", 3.9, 3, device_s=1.0, behind_s=0.04)
+    page = page_of(tmp_path)
+    assert "2026-11-21 16:11:55 +0000" in page
+    assert "too busy" not in page
+    writer.event("learner1", "emulated", 4.0, 3, device_s=1.0, behind_s=0.5)
+    assert "This host was too busy: work took longer than on the emulated devices of learner1 " \
+        "(50%)" in page_of(tmp_path)  # fmt: skip
+
+
 def test_a_round_is_drawn_with_what_each_node_did_in_it(tmp_path: Path) -> None:
     writer = fedavg(tmp_path, rounds=9)
     found = gather(Tally(run_events(writer.run)), run_events(writer.run))

@@ -35,6 +35,14 @@ def test_ticks_are_round_and_enclose_the_range(
         assert found == pytest.approx(expected)
 
 
+def test_between_two_rounds_there_is_no_tick() -> None:
+    assert ticks(1.0, 2.0, whole=True) == [1.0, 2.0]
+    assert ticks(1.0, 10.0, whole=True) == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    points = [(1.0, 0.5), (2.0, 0.6)]
+    assert "1.2<" in line_chart(points, title="t", x_label="time (s)", y_label="%")
+    assert "1.2<" not in line_chart(points, title="t", x_label="round", y_label="%")
+
+
 def points_of(picture: str) -> list[tuple[float, float]]:
     root = ElementTree.fromstring(picture)
     (line,) = [element for element in root if element.tag == "polyline"]

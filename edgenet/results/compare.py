@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgenet.devices.demand import too_late
 from edgenet.results.happened import Happening, happenings
 
 
@@ -58,6 +59,8 @@ class Trial:
     """CO2 equivalent of it."""
     happened: tuple[Happening, ...] = ()
     """Faults and changes."""
+    late: bool = False
+    """Whether its host was too busy to be as fast as its devices."""
 
     def struck(self) -> tuple[tuple[Step, str], ...]:
         """The rounds in which something happened, and what."""
@@ -91,6 +94,7 @@ def trial(
         energy_j=energy_j,
         carbon_g=summary["carbon_g"],
         happened=happenings(summary, table),
+        late=too_late(summary["nodes"]) is not None,
     )
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
-from edgenet.results.compare_tables import cells, notes
+from edgenet.results.compare_tables import cells, decimals, notes
 from edgenet.results.page import cards, full, page, repeat, section, table, tiles
 from edgenet.results.svg import TONES, Curve, Point, plot
 
@@ -35,7 +35,7 @@ def compare_html(of: Comparison, about: Mapping[str, Any]) -> str:
             _tiles(of),
             section("Table", cards(full(_table(of))), *(f"<p>{escape(n)}</p>" for n in notes(of))),
             section(
-                "What accuracy costs", cards(*(_curves(of, *each) for each in _CURVES)), _ringed(of)
+                "What accuracy costs", cards(*(_curves(of, *each) for each in _CURVES)), _key(of)
             ),
             section("Where the runs end", cards(*_fronts(of)), _front_words(of)),
             section("Runs", cards(full(_runs(of)))),
@@ -88,10 +88,14 @@ def _curves(of: Comparison, title: str, label: str, cost: Callable[[Step], float
                 x_from_zero=True)  # fmt: skip
 
 
-def _ringed(of: Comparison) -> str:
-    if not any(each.happened for each in of.trials):
-        return ""
-    return "<p>Rings: rounds in which a node was lost, or something was changed.</p>"
+def _key(of: Comparison) -> str:
+    """What thin lines and rings are, where there are any."""
+    told = []
+    if any(of.count(scheme) > 1 for scheme in of.schemes):
+        told.append("Thin lines: the seeds after the first.")
+    if any(each.happened for each in of.trials):
+        told.append("Rings: rounds in which a node was lost, or something was changed.")
+    return f"<p>{' '.join(told)}</p>" if told else ""
 
 
 def _rings(of: Trial, cost: Callable[[Step], float | None]) -> list[Curve]:
@@ -156,6 +160,6 @@ def _runs(of: Comparison) -> str:
     rows = []
     for each in of.trials:
         values = [(column, column.of(each, of.target)) for column in columns]
-        shown = ["-" if v is None else f"{v * c.scale:.{c.digits}f}" for c, v in values]
+        shown = ["-" if v is None else f"{v * c.scale:.{decimals(of, c)}f}" for c, v in values]
         rows.append((each.scheme, each.seed, *shown, each.folder.rpartition("/")[2]))
     return table(head, rows)

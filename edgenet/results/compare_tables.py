@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Sequence
 
 from edgenet.results.compare import COLUMNS, Column, Comparison
@@ -12,6 +13,7 @@ from edgenet.results.text import MISSING
 
 Emphasis = Callable[[str], str]
 
+_MOST_DIGITS = 6
 _LATEX = str.maketrans({c: f"\\{c}" for c in "%&_#$"} | {"{": r"\{", "}": r"\}"})
 
 
@@ -33,12 +35,20 @@ def _cell(of: Comparison, scheme: str, column: Column, emphasis: Emphasis, plus_
     spread = of.spread(scheme, column)
     if spread is None:
         return MISSING
-    shown = f"{spread.mean * column.scale:.{column.digits}f}"
+    digits = decimals(of, column)
+    shown = f"{spread.mean * column.scale:.{digits}f}"
     if len(spread.values) > 1:
-        shown += f" {plus_minus} {spread.deviation * column.scale:.{column.digits}f}"
+        shown += f" {plus_minus} {spread.deviation * column.scale:.{digits}f}"
     if len(spread.values) < of.count(scheme):
         shown += f" ({len(spread.values)} of {of.count(scheme)})"
     return emphasis(shown) if spread.mean == of.best(column) else shown
+
+
+def decimals(of: Comparison, column: Column) -> int:
+    """Of all figures of a column: its own number, or what two figures of its least mean take."""
+    means = [spread.mean for each in of.schemes if (spread := of.spread(each, column)) is not None]
+    least = min((mean * column.scale for mean in means if mean > 0), default=1.0)
+    return max(column.digits, min(_MOST_DIGITS, 1 - math.floor(math.log10(least))))
 
 
 def notes(of: Comparison) -> list[str]:
@@ -52,6 +62,11 @@ def notes(of: Comparison) -> list[str]:
         told.append(
             f"'To target' is the cost up to the first round with {100 * of.target:.1f} % accuracy, "
             "without the time of evaluation."
+        )
+    if late := sum(each.late for each in of.trials):
+        told.append(
+            f"In {late} of {len(of.trials)} runs this host was too busy for the emulated devices: "
+            "their times and joules are not the devices'."
         )
     told.append(
         "Energy and CO2 are modelled (edgenet.meters.energy); memory is the largest node's."

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from edgenet.results import text
 from edgenet.results.rundir import SCHEMA_VERSION
 from edgenet.results.style import STYLE
 
@@ -132,7 +133,7 @@ def _conditions(about: Mapping[str, Any]) -> dict[str, str]:
     parts = (host.get("name"), host.get("system"), cpus, speed)
     return {
         "seed": "" if about.get("seed") is None else str(about["seed"]),
-        "started": str(about.get("started") or ""),
+        "started": text.moment(about.get("started") or ""),
         "host": ", ".join(str(part) for part in parts if part),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "git": revision + (" with changes that are not committed" if git.get("changed") else ""),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from edgenet.devices.demand import too_late
 from edgenet.results import text
 from edgenet.results.details import Details
 from edgenet.results.drawing import network_drawing
@@ -85,7 +86,9 @@ def _subtitle(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     why = f'<p class="bad">{escape(str(about["error"]))}</p>' if about.get("error") else ""
     if summary.get("attempts", 1) > 1:
         why += f"<p>{escape(text.repeated(summary))}</p>"
-    started = f" &middot; {escape(str(about['started']))}" if about.get("started") else ""
+    if late := too_late(summary["nodes"]):
+        why += f'<p class="bad">{escape(late[0].upper() + late[1:])}.</p>'
+    started = f" &middot; {escape(text.moment(about['started']))}" if about.get("started") else ""
     return (
         f'<p><b class="{mark}">{outcome}</b> &middot; seed {escape(str(summary["seed"]))}'
         f" &middot; shaping {escape(str(used))}{started}</p>{why}"

@@ -18,6 +18,13 @@ _TONES = "".join(
     for n in range(8)
 )
 
+_SCROLLED = """linear-gradient(90deg, var(--card) 40%, transparent) 0 0 / 40px 100% no-repeat local,
+  linear-gradient(270deg, var(--card) 40%, transparent) 100% 0 / 40px 100% no-repeat local,
+  linear-gradient(90deg, var(--rule), transparent) 0 0 / 14px 100% no-repeat scroll,
+  linear-gradient(270deg, var(--rule), transparent) 100% 0 / 14px 100% no-repeat scroll,
+  var(--card)"""
+"""A shadow at an edge behind which a table goes on: phones show no scroll bars."""
+
 COLOURS = f"""
 :root {{ {_LIGHT} }}
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
@@ -68,7 +75,8 @@ svg .hub {{ fill: var(--card); stroke: var(--soft); stroke-width: 1.5; }}
 svg .plate {{ fill: var(--card); opacity: 0.88; }}
 {_TONES}svg .series.front {{ stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 3; }}
 @media (max-width: 740px) {{ .wide {{ grid-column: auto; }} body {{ padding: 18px 12px 32px; }}
-  table {{ font-size: 13px; }} td, th {{ padding: 5px; }} }}
+  table {{ font-size: 13px; }} td, th {{ padding: 5px; }} th {{ white-space: normal; }}
+  .wide, .full {{ background: {_SCROLLED}; }} }}
 @media print {{ body {{ max-width: none; padding: 0; background: #fff; font-size: 12px; }}
   .card {{ break-inside: avoid; overflow: visible; }} h2 {{ break-after: avoid; }}
   .grid {{ grid-template-columns: repeat(2, 1fr); }} .tiles {{ grid-template-columns:

@@ -47,10 +47,12 @@ class Frame:
         return self.left + x * width, self.bottom - y * height
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) that enclose low..high."""
+def ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) that enclose low..high; `whole`: none
+    between two whole ones."""
     span = high - low if high > low else abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / about))
+    power = max(power, 1.0) if whole else power
     step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= about + 1e-9)
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
@@ -139,7 +141,8 @@ def plot(
     points = [point for curve in curves if curve.kind not in UPRIGHT for point in curve.points]
     if not points:
         return svg(60, title, '<text class="axis" x="8" y="44">nothing was recorded</text>')
-    across = ticks(0 if x_from_zero else min(x for x, _ in points), max(x for x, _ in points), 5)
+    least, most = 0 if x_from_zero else min(x for x, _ in points), max(x for x, _ in points)
+    across = ticks(least, most, whole=x_label == "round")
     up = ticks(min(y for _, y in points), max(y for _, y in points))
     frame = Frame(52, WIDTH - 14, 46, 196, (across[0], across[-1]), (up[0], up[-1]))
     parts = [axes(frame, across, up, x_label, y_label)]

@@ -51,6 +51,12 @@ def clock(value: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def moment(value: Any) -> str:
+    """'2026-11-21 16:11:55 +0000', from what run.json has ('2026-11-21T16:11:55+0000')."""
+    date, _, time = str(value).partition("T")
+    return f"{date} {time[:8]} {time[8:]}".rstrip()
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A figure with so many decimals."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
