@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from synthetic_run import fedavg
 
 from edgenet.cli.main import main
+from edgenet.cli.tables import print_fitting
 from edgenet.results.rundir import RunDir, write_json
 
 
@@ -43,3 +46,19 @@ def test_a_folder_without_runs_is_said_to_have_none(
     assert "no runs in" in capsys.readouterr().out
     assert main(["runs", str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [200, 90, 50, 20])
+def test_on_a_narrow_terminal_a_table_loses_columns_and_no_word(width: int) -> None:
+    out = Console(width=width, file=io.StringIO())
+    columns = ("node", "role", "device", "status")
+    rows = [("learner-number-10", "worker", "jetson-nano", "done in part")] * 2
+    print_fitting(out, columns, rows, spare=("role", "device"))
+    assert isinstance(out.file, io.StringIO)
+    printed = out.file.getvalue()
+    left = [column for column in ("role", "device") if column not in printed.splitlines()[1]]
+    assert left == {200: [], 90: [], 50: ["role"], 20: ["role", "device"]}[width]
+    assert ("left out" in printed) == bool(left)
+    if width > 20:
+        shown = [cell for column, cell in zip(columns, rows[0], strict=True) if column not in left]
+        assert all(printed.count(cell) == 2 for cell in shown)

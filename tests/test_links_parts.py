@@ -197,4 +197,4 @@ def test_the_receiver_times_what_came_behind_the_first_frame(tmp_path: Path) -> 
     (came,) = [e for e in map(json.loads, path.read_text().splitlines()) if e["e"] == "bytes"
                and e["k"] == "weights"]  # fmt: skip
     assert 200_000 < came["later_bytes"] < 400_000
-    assert 8 * came["later_bytes"] / came["later_s"] == pytest.approx(asked_bps, rel=0.3)
+    assert 8 * came["later_bytes"] / came["later_s"] == pytest.approx(asked_bps, rel=0.4)

@@ -284,8 +284,7 @@ def test_a_listener_that_stands_still_holds_up_nobody(
             going.event("server", "round", 1.0 + number, number, loss=1.0 / number)
             assert any(number in state["rounds"]["number"] for state in told)
         unsent = [each.transport.get_write_buffer_size() for each in connections(server)]
-        assert sum(size > 0 for size in unsent) == 1
-        assert max(unsent) < 10**6
+        assert 0 < max(unsent) < 10**6
         ending = time.monotonic()
         server.__exit__(None, None, None)
         assert time.monotonic() - ending < WAIT_S / 2

@@ -25,7 +25,7 @@ from rich.markup import escape
 from edgenet.cli import arguments
 from edgenet.cli.run import Ended, say
 from edgenet.cli.show import read
-from edgenet.cli.tables import console, table
+from edgenet.cli.tables import console, print_fitting
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
 from edgenet.launchers.local import Local, Request
 from edgenet.launchers.outcome import Outcome
@@ -37,6 +37,7 @@ from edgenet.results.compare_tables import cells, latex, markdown, notes, runs_c
 from edgenet.results.rounds import read_rounds
 from edgenet.results.rundir import SCHEMA_VERSION, RunDir, replacing, runs, write_json
 
+_SPARE = ("carbon_g", "peak_node_bytes", "target_bytes", "wall_s", "sent_bytes")
 HELP = "run several schemes on one network and print one table"
 
 
@@ -231,7 +232,8 @@ def _finish(
     out = console()
     rows = cells(comparison, lambda cell: f"[bold]{cell}[/bold]", "+-")
     rows = [[escape(name), *rest] for name, *rest in rows]
-    out.print(table(("scheme", *(column.title for column in COLUMNS)), rows))
+    titles = {column.key: column.title for column in COLUMNS}
+    print_fitting(out, ("scheme", *titles.values()), rows, [titles[key] for key in _SPARE])
     for line in (*notes(comparison), f"results: {options.out}"):
         out.print(line, markup=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgenet.cli.arguments import add_format
 from edgenet.cli.show import read
-from edgenet.cli.tables import console, table
+from edgenet.cli.tables import console, print_fitting
 from edgenet.errors import DONE, InputError
 from edgenet.results import text
 from edgenet.results.rundir import RunDir
@@ -17,6 +17,7 @@ from edgenet.results.rundir import runs as runs_in
 
 HELP = "list the runs in a folder"
 _COLUMNS = ("run", "scheme", "seed", "outcome", "rounds", "accuracy", "time", "sent", "energy")
+_SPARE = ("seed", "energy", "sent", "rounds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
     if not found:
         out.print(f"no runs in {folder}", markup=False)
         return DONE
-    out.print(table(_COLUMNS, [_row(about) for about in found]))
+    print_fitting(out, _COLUMNS, [_row(about) for about in found], _SPARE)
     return DONE
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from edgenet.cli.arguments import add_format, add_run
-from edgenet.cli.tables import console, table
+from edgenet.cli.tables import console, print_fitting
 from edgenet.errors import DONE, InputError
 from edgenet.results import text
 from edgenet.results.happened import again, said
@@ -22,6 +22,7 @@ _NODES = (
     "node", "role", "device", "status", "compute", "send", "wait", "CPU", "memory", "energy",
 )  # fmt: skip
 
+_SPARE = ("role", "CPU", "send", "device", "energy")
 _MOST_NODES = 40
 """Rows of the table; the nodes that did not end well come first."""
 
@@ -74,7 +75,8 @@ def print_summary(run: RunDir, summary: Mapping[str, Any]) -> None:
     if kernel:
         _line(out, f"  {text.headers(kernel)}")
     nodes = sorted(summary["nodes"].items(), key=lambda pair: pair[1]["status"] == "done")
-    out.print(table(_NODES, [_row(name, node) for name, node in nodes[:_MOST_NODES]]))
+    rows = [_row(name, node) for name, node in nodes[:_MOST_NODES]]
+    print_fitting(out, _NODES, rows, _SPARE)
     if len(nodes) > _MOST_NODES:
         _line(out, f"and {len(nodes) - _MOST_NODES} more nodes in {run.summary}")
     for fault in summary["faults"]:

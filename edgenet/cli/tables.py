@@ -33,3 +33,25 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     for row in rows:
         shown.add_row(*row)
     return shown
+
+
+def print_fitting(
+    out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str]
+) -> None:
+    """Print a table. On a narrow terminal it goes without some columns rather than break words, and
+    says so.
+
+    Args:
+        out: where to.
+        columns, rows: as for `table`.
+        spare: columns that can be done without, the first one first.
+    """
+    for count in range(len(spare) + 1):
+        kept = [n for n, column in enumerate(columns) if column not in spare[:count]]
+        shown = table([columns[n] for n in kept], [[row[n] for n in kept] for row in rows])
+        if out.measure(shown, options=out.options.update(width=_PIPE_WIDTH)).maximum <= out.width:
+            break
+    out.print(shown)
+    if count:
+        words = f"left out for want of room: {', '.join(spare[:count])}"
+        out.print(words, markup=False, soft_wrap=True)
