@@ -4,7 +4,8 @@ Accuracy over minutes is put together from two measurements. A *training* cell i
 on in-memory links, which gives the same model as processes and sockets do, as tests hold: the
 accuracy after each epoch. A *timing* cell is a real run of a few mini-batches between processes,
 over paced links, on emulated boards: the seconds to the first update, and from one to the next.
-Schemes that compute the same numbers share a training.
+Schemes that compute the same numbers share a training. That three of them do is seen in float64,
+with the first seed: in float32 a rounding is enough for two trainings to part (mcpipe_rounding.py).
 
 Each cell is a file; what is there is not run again.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import statistics
@@ -33,6 +35,8 @@ from edgenet.topology import loads
 SCHEMES = ("local", "data-parallel", "model-parallel", "gpipe", "1f1b", "pipedream",
            "pipedream-2bw", "greedy", "mcpipe", "mcpipe-adaptive")  # fmt: skip
 LINKS = {"WiFi": "rate: 54 Mbit, delay: 5 ms", "Ethernet": "ethernet: 100 Mbit"}
+EXACT = ("pipedream", "mcpipe", "mcpipe-adaptive")
+"""Schemes with the same mathematics."""
 WINDOW = 4
 _ALL_REDUCE_STEPS = 3
 """Of data-parallel: over WiFi each moves the model four times."""
@@ -94,16 +98,38 @@ train:
 
 def training(size: Size, setting: Setting, scheme: str, link: str, seed: int) -> tuple[str, str]:
     """(name of the cell, its topology): the same name for whatever computes the same numbers. What
-    `mcpipe` and its like compute is pipedream's; the first seed trains them all, to see it."""
-    alias = {"model-parallel": "local", "gpipe": "1f1b"}
+    `mcpipe` and its like compute is pipedream's; the first seed trains `mcpipe`, too, to see what
+    becomes of its rounding."""
+    alias = {"model-parallel": "local", "gpipe": "1f1b", "mcpipe-adaptive": "pipedream"}
     if seed != size.seeds[0]:
-        alias |= {"mcpipe": "pipedream", "mcpipe-adaptive": "pipedream"}
+        alias["mcpipe"] = "pipedream"
     scheme = alias.get(scheme, scheme)
     text = topology(size, setting, scheme, link, seed=seed)
     place = f"-{setting.workers}" if scheme == "data-parallel" else ""
     if scheme in ("pipedream", "greedy", "mcpipe", "mcpipe-adaptive"):
         place = versions(topology(size, setting, "pipedream", link))
     return f"{setting.data}-{scheme}{place}-seed{seed}", text
+
+
+def doubled(size: Size, setting: Setting, scheme: str, link: str) -> tuple[str, str]:
+    """The same of a training in float64, with the first seed."""
+    text = topology(size, setting, scheme, link, seed=size.seeds[0])
+    place = versions(topology(size, setting, "pipedream", link))
+    return f"{setting.data}-{scheme}{place}-float64", text
+
+
+def wanted(size: Size) -> dict[str, tuple[str, bool]]:
+    """Every training cell -> (its topology, whether in float64)."""
+    found = {}
+    for setting in size.settings:
+        for link in LINKS:
+            for scheme in EXACT:
+                name, text = doubled(size, setting, scheme, link)
+                found[name] = text, True
+            for scheme, seed in itertools.product(size.schemes, size.seeds):
+                name, text = training(size, setting, scheme, link, seed)
+                found[name] = text, False
+    return found
 
 
 @functools.cache
@@ -140,25 +166,18 @@ class Cells:
 
 def train_all(size: Size, cells: Cells) -> None:
     """Make the training cells that are missing, one process a core."""
-    asked = dict(
-        training(size, setting, scheme, link, seed)
-        for seed in size.seeds
-        for setting in size.settings
-        for scheme in size.schemes
-        for link in LINKS
-    )
-    missing = {name: text for name, text in asked.items() if cells.get(name) is None}
+    missing = {name: how for name, how in wanted(size).items() if cells.get(name) is None}
     if not missing:
         return
     cores = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(train, text): name for name, text in missing.items()}
+        jobs = {pool.submit(train, *how): name for name, how in missing.items()}
         for number, job in enumerate(as_completed(jobs), start=1):
             cells.keep(jobs[job], {"accuracy": job.result()})
             _tell(f"trained {number}/{len(missing)} {jobs[job]}")
 
 
-def train(text: str) -> list[float]:
+def train(text: str, double: bool = False) -> list[float]:
     """Accuracy after each epoch; none when the loss is no longer finite."""
     import torch
 
@@ -166,10 +185,12 @@ def train(text: str) -> list[float]:
     from edgenet.node.threads import run_in_threads
 
     torch.set_num_threads(1)
+    plan = resolve(loads(text, file="mcpipe.yaml"))  # the same stages in both
+    torch.set_default_dtype(torch.float64 if double else torch.float32)
     with tempfile.TemporaryDirectory(prefix="edgenet-mcpipe-") as name:
         folder = Path(name)
         try:
-            run_in_threads(resolve(loads(text, file="mcpipe.yaml")), folder)
+            run_in_threads(plan, folder)
         except EdgenetError as error:
             if "finite" not in str(error):
                 raise
@@ -249,6 +270,12 @@ def curves(size: Size, cells: Cells, setting: Setting, link: str) -> dict[str, C
         epoch_s = took["first_s"] + (steps - 1) * took["step_s"]
         found[scheme] = Curve(epoch_s, tuple(tuple(run["accuracy"]) for run in runs))
     return found
+
+
+def exact(size: Size, cells: Cells, setting: Setting, link: str) -> dict[str, list[float]]:
+    """Accuracies of the exact schemes after each epoch, in float64."""
+    names = {scheme: doubled(size, setting, scheme, link)[0] for scheme in EXACT}
+    return {scheme: (cells.get(name) or {})["accuracy"] for scheme, name in names.items()}
 
 
 def throughput(cells: Cells, setting: Setting, schemes: Sequence[str], link: str) -> list[float]:

@@ -83,7 +83,7 @@ class Order:
 class ShareBatches:
     """Implements `schemes.bench.Batches` for the samples `indices` of the training set.
 
-    The pixels stay whole numbers in shared memory; only the batch at hand is normalised float32.
+    The pixels stay whole numbers in shared memory; only the batch at hand is normalised.
 
     Args:
         dataset: what the indices point into.
@@ -125,7 +125,7 @@ class ShareBatches:
         return len(self._order)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass: (inputs float32 (batch, channels, height, width), labels int64 (batch,)), in
+        """One pass: (inputs (batch, channels, height, width), labels int64 (batch,)), in
         the order of `Order`."""
         return self._pass(iter(self._order))  # the pass counts from here, not from its first batch
 

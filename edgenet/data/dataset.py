@@ -57,10 +57,11 @@ class Dataset:
         return tuple(self.train_x.shape[1:])
 
     def normalised(self, images: Tensor) -> Tensor:
-        """float32 of uint8 `images` (samples, channels, height, width): mean 0, deviation 1."""
+        """Uint8 `images` (samples, channels, height, width) with mean 0 and deviation 1, in torch's
+        default type (float32; float64 where rounding is to be told from mathematics)."""
         scale = torch.tensor([1 / (255 * s) for s in self.std]).view(-1, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])
-        return images.float().mul_(scale).add_(shift.view(-1, 1, 1))
+        return images.to(scale.dtype).mul_(scale).add_(shift.view(-1, 1, 1))
 
 
 def subset(dataset: Dataset, spec: Data, seed: int) -> Dataset:
