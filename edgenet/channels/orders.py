@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,10 +24,11 @@ class Orders:
 
     Args:
         run_dir: the run's folder.
+        names: device's name in the topology's file -> what it is called since a spare took a place.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / "orders.jsonl"
+    def __init__(self, run_dir: Path, names: Mapping[str, str] | None = None) -> None:
+        self._path, self._names = run_dir / "orders.jsonl", names or {}
         self._read, self._look_next = 0, 0.0
         self._lock = threading.Lock()
 
@@ -56,10 +58,10 @@ class Orders:
             return []
         whole = lines.rfind(b"\n") + 1  # a line that is still being written waits
         self._read += whole
-        return [_event(line) for line in lines[:whole].splitlines()]
+        return [self._event(line) for line in lines[:whole].splitlines()]
 
-
-def _event(line: bytes) -> TimedEvent:
-    fields = json.loads(line)
-    del fields["schema_version"]
-    return TimedEvent(**{**fields, "nodes": tuple(fields["nodes"])})
+    def _event(self, line: bytes) -> TimedEvent:
+        fields = json.loads(line)
+        del fields["schema_version"]
+        nodes = tuple(self._names.get(node, node) for node in fields["nodes"])
+        return TimedEvent(**{**fields, "nodes": nodes})

@@ -8,7 +8,8 @@ them after the loss of another (`recovery`). What happened goes into the run's o
 | --- | --- |
 | `change` | as in `conductor`; asked_round in place of asked_s where a round was waited for |
 | `restarted` | node, number, of (how often it may be), why; where all were, also after (the round \
-after which they went on) and thrown_s (the seconds since that had been done) |
+after which they went on), thrown_s (the seconds since that had been done), and place and spare, \
+where a spare took the place of a lost node |
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ class ForkServer:
         self._groups: dict[str, Group] = {}
         self._kills: dict[str, int] = {}
         self._plan: Any = None
+        self._seated: dict[str, str] = {}
         self._host_flops: float | None = None
         self._shared_bytes = 0
         self._job: Job
@@ -125,6 +126,10 @@ class ForkServer:
     def _begin(self, order: dict[str, Any]) -> None:
         """Start the nodes: for the first time, or all of them again after all have ended."""
         self._end_rendezvous()
+        for lost, spare in order["seated"].items():
+            if self._seated.get(lost) != spare:
+                self._plan = self._machinery.reseat(self._plan, lost, spare)
+        self._seated = order["seated"]
         try:
             with self._listener() as listener:
                 job = _job(order, listener, self._host_flops)
@@ -157,18 +162,20 @@ class ForkServer:
         self._report("started", node=node, pid=pid)
 
     def _body(self, node: str, job: Job) -> Callable[[], int]:
+        place = self._seated.get(node, node)
         if self._ground is not None:
-            job = replace(job, address=self._ground.addresses[node])
+            job = replace(job, address=self._ground.addresses[place])
         body: Callable[[], int] = partial(self._machinery.run_node, self._plan, node, job)
         if self._ground is not None:
-            body = self._ground.on(node, body)
-        return within(self._groups[node], body) if node in self._groups else body
+            body = self._ground.on(place, body)
+        return within(self._groups[place], body) if place in self._groups else body
 
     def _outgrew(self, node: str) -> bool:
         """Whether the kernel has ended it for want of memory since this was asked last."""
-        before = self._kills.get(node, 0)
-        self._kills[node] = self._groups[node].kills() if node in self._groups else 0
-        return self._kills[node] > before
+        place = self._seated.get(node, node)
+        before = self._kills.get(place, 0)
+        self._kills[place] = self._groups[place].kills() if place in self._groups else 0
+        return self._kills[place] > before
 
     def _supervise(self, wakeup: int) -> None:
         """Until the stop was ordered and the last node has ended."""

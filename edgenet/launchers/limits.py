@@ -126,11 +126,13 @@ def held_by(topology: Topology, seats: Sequence[Seated], shared_bytes: int) -> I
         InputError: a device has no room even for Python and torch, or the kernel refused.
     """
     limiting, trees = choose(topology), cgroups.find()
+    named = {seat.name: seat.device for seat in seats}
+    named |= {name: topology.node(name).device for name in topology.faults.spares}
     allowed = {
-        seat.name: Allowance(memory_bytes=_own_bytes(device, shared_bytes), cores=device.cores)
-        for seat in seats
+        name: Allowance(memory_bytes=_own_bytes(device, shared_bytes), cores=device.cores)
+        for name, profile in named.items()
         if limiting.used == "cgroup"
-        and (device := topology.profile(seat.device)).memory_bytes is not None
+        and (device := topology.profile(profile)).memory_bytes is not None
     }
     if not allowed or isinstance(trees, str):
         yield Held(limiting)

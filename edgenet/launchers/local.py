@@ -118,8 +118,9 @@ class Local:
                 run, point = self._folder(request, cast, topology, grounds)
                 record = Record(run, topology, cast.seats, back_end, launcher, point.after)
                 record.write(host_flops=cast.host_flops, limits=held.told(), **cast.facts)
-                restart = topology.faults.restart
-                referee = Referee(seats=cast.seats, limits=self._limits, restart=restart)
+                faults = topology.faults
+                referee = Referee(seats=cast.seats, limits=self._limits, restart=faults.restart,
+                                  spares=faults.spares)  # fmt: skip
                 probing = Probing(topology, _peers(cast), back_end.used, only=request.probe_only)
                 error = probing.packets(network)
                 if error is None:
@@ -167,7 +168,7 @@ class Local:
         def begin(after: int, absent: Collection[str]) -> None:
             # Who starts again finds links that were measured before.
             probe = None if referee.restarts else order
-            on.supervisor.start(run.path, used, ground, probe, after, absent)
+            on.supervisor.start(run.path, used, ground, probe, after, absent, referee.seated)
 
         point, say = on.point, self._say
         comings = Comings(run, topology, referee, on.supervisor, begin, say, point=point)

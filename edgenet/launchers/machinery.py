@@ -18,10 +18,20 @@ from edgenet.node.memory import tell_outgrown
 from edgenet.node.plan import Plan
 from edgenet.node.plan import resolve as resolve_topology
 from edgenet.node.run import run_node as run_assignment
+from edgenet.node.spares import reseat
 from edgenet.node.warm import warm_up
 from edgenet.topology import dump, load
 
-__all__ = ["describe", "facts", "outgrown", "rendezvous", "resolve", "run_node", "warm_up"]
+__all__ = [
+    "describe",
+    "facts",
+    "outgrown",
+    "rendezvous",
+    "reseat",
+    "resolve",
+    "run_node",
+    "warm_up",
+]
 
 
 def resolve(path: str, overrides: Sequence[str]) -> Plan:

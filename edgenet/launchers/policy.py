@@ -46,6 +46,9 @@ class Limits:
     """After the essential nodes are done, for the others to end by themselves."""
     term_s: float = 2.0
     """From SIGTERM to SIGKILL."""
+    tell_s: float = 2.0
+    """After an essential node missed a peer, for the others to say whom they miss, where a spare is
+    to take that one's place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,10 @@ class Referee:
     """How often a node may be started again (`faults.restart`)."""
     restarts: Counter[str] = field(default_factory=Counter)
     """How often each was."""
+    spares: Sequence[str] = ()
+    """Nodes that are not used yet (`faults.spares`)."""
+    seated: dict[str, str] = field(default_factory=dict)
+    """Node that was lost -> the spare that plays on under its name."""
     recovering: bool = False
     """An essential node was lost; the others are ended, and all start again."""
 
@@ -132,6 +139,11 @@ class Referee:
         """A node is started again: (the how-manieth time, of how many)."""
         self.restarts[name] += 1
         return self.restarts[name], self.restart
+
+    def take_spare(self, lost: str) -> str:
+        """Seat the next spare, which there must be, in the place of a node."""
+        self.seated[lost], *self.spares = self.spares
+        return self.seated[lost]
 
     def start_over(self) -> None:
         """All nodes that are not absent were started again."""

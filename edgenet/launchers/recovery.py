@@ -2,10 +2,12 @@
 the cast, and starts all of it again from the newest common checkpoint.
 
 One node alone could not come back: its peers are where it was, and not where its checkpoint is.
+With `faults.spares` the lost node comes back on another device, under its own name.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Collection
@@ -58,7 +60,7 @@ class Recovery:
         self._signaller, self._begin, self._note = signaller, begin, note
         self._say, self._now = say, RunClock(run.path).now
         self._culprit, self._why, self._failed_s = "", "", 0.0
-        self._kill_at = 0.0
+        self._term_at, self._kill_at = 0.0, 0.0
 
     def takes(self, name: str, end: End) -> bool:
         """A node has ended: whether this is the beginning, or a part, of a new start of all."""
@@ -79,6 +81,8 @@ class Recovery:
         if referee.recovering:
             if now >= self._kill_at:
                 self._signal(signal.SIGKILL)
+            elif now >= self._term_at:
+                self._order_end()
             return
         hanging = referee.hanging(now)
         if hanging is not None and self._may(hanging):
@@ -93,9 +97,17 @@ class Recovery:
     def _end_all(self, culprit: str, why: str) -> None:
         self._culprit, self._why, self._failed_s = culprit, why, self._now()
         self._referee.recovering = True
-        self._kill_at = time.monotonic() + self._referee.limits.term_s
-        self._signal(signal.SIGTERM)
+        self._term_at = self._kill_at = time.monotonic()
+        if self._referee.spares and self._witness.silent_peer(culprit) is not None:
+            self._term_at += self._referee.limits.tell_s
+        self._kill_at = self._term_at + self._referee.limits.term_s
+        if time.monotonic() >= self._term_at:
+            self._order_end()
         self._go_on()
+
+    def _order_end(self) -> None:
+        self._term_at = math.inf
+        self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
         for seat in self._referee.seats:
@@ -112,12 +124,31 @@ class Recovery:
         self._witness.look()
         since_s = self._witness.reported.get(after, self._witness.joined[self._culprit])
         number, of = referee.count_restart(self._culprit)
+        spare = self._take_spare()
         self._note(
             "restarted", node=self._culprit, number=number, of=of, why=self._why, after=after,
             thrown_s=round(max(0.0, self._failed_s - since_s), 6), t=round(self._failed_s, 6),
+            **spare,
         )  # fmt: skip
         where = f"after round {after}" if after else "from the beginning"
-        self._say(f"{self._why}; all nodes are started again {where} ({number} of {of})")
+        taken = f"{spare['spare']} takes the place of {spare['place']}; " if spare else ""
+        self._say(f"{self._why}; {taken}all nodes are started again {where} ({number} of {of})")
         Notice(self._run.path).clear()
         referee.start_over()
         self._begin(after, frozenset(referee.absent))
+
+    def _take_spare(self) -> dict[str, str]:
+        """The next spare, and in whose place it is from now on; empty: there is none."""
+        if not self._referee.spares:
+            return {}
+        lost = self._lost()
+        return {"place": lost, "spare": self._referee.take_spare(lost)}
+
+    def _lost(self) -> str:
+        """Whose device is gone: not always the first node to end."""
+        essential = {seat.name: self._referee.ends[seat.name]
+                     for seat in self._referee.seats if seat.essential}  # fmt: skip
+        killed = [name for name, end in essential.items() if end.signal is not None]
+        # By others, or by this launcher because it did not end when it was told to: it is frozen.
+        before = [name for name in killed if essential[name].at < self._kill_at]
+        return (*before, *killed, self._witness.missed(self._culprit, essential))[0]

@@ -160,6 +160,7 @@ class Supervisor:
         probe: Mapping[str, Any] | None = None,
         resume: int = 0,
         later: Collection[str] = (),
+        seated: Mapping[str, str] | None = None,
     ) -> None:
         """Start the nodes, with a fresh join key. What becomes of them, `watch` tells.
 
@@ -170,6 +171,7 @@ class Supervisor:
             probe: how the links are measured first; None: not at all.
             resume: the round that the nodes go on after; 0: from the start.
             later: the nodes that only `fork` starts.
+            seated: lost node -> the spare device that plays on under its name.
         """
         key = secrets.token_hex(32)
         self._forked = True
@@ -178,7 +180,7 @@ class Supervisor:
         self._order(
             "start", run_dir=folder, key=key, shaping=shaping, ground=fields,
             probe=None if probe is None else dict(probe), resume=resume, later=list(later),
-            **self._held,
+            seated=dict(seated or {}), **self._held,
         )  # fmt: skip
 
     def fork(self, node: str) -> None:

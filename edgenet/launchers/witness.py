@@ -7,7 +7,7 @@ one thing: a node that runs writes a line about its resources now and then, what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from edgenet.launchers.policy import Seat
 from edgenet.results.events import Event, Tail
@@ -36,6 +36,7 @@ class Witness:
         self._wrote: dict[str, float] = {}
         self._accusers: dict[str, set[str]] = {}
         self._ended_for: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
         self.joined: dict[str, float] = {}
         """When (epoch seconds) each node had all its links, the last time."""
         self.reported: dict[int, float] = {}
@@ -68,6 +69,29 @@ class Witness:
         """The peer because of whose silence `node` has ended; None: for another reason."""
         return self._ended_for.get(node)
 
+    def missed(self, first: str, among: Collection[str]) -> str:
+        """Which of the nodes `among` was lost, when `first` was the first that was seen to end.
+
+        Who ended because a connection was gone is not to blame, but the peer. Where it was silence,
+        the silent one may be frozen, or one of the two cut off: then it is the one that has no link
+        left, of several the one with most links, and if there still are two, the silent one.
+        """
+        seen, node = [first], first
+        while (peer := self._lost.get(node, first)) in among and peer not in seen:
+            seen.append(peer)
+            node = peer
+        silent = self._ended_for.get(node)
+        if silent is None or silent not in among:
+            return node
+        accused = ((peer, by) for peer, accusers in self._accusers.items() for by in accusers)
+        broken = {frozenset(pair) for pair in (*accused, *self._ended_for.items())}
+
+        def links_gone(name: str) -> tuple[bool, int]:
+            gone = sum(frozenset((name, peer)) in broken for peer in self._peers[name])
+            return gone == len(self._peers[name]), gone
+
+        return max((silent, *among), key=links_gone)
+
     def still(self, node: str) -> bool:
         """Whether `node` has written nothing for so long that it must be frozen."""
         return 0 < self.wrote(node) < self._clock() - self._still_s
@@ -83,6 +107,7 @@ class Witness:
             case "start":
                 self._accusers.pop(event.node, None)
                 self._ended_for.pop(event.node, None)
+                self._lost.pop(event.node, None)
             case "linked":
                 self._accusers.get(event.text("peer"), set()).discard(event.node)
             case "round":
@@ -94,3 +119,5 @@ class Witness:
                 self._accusers.setdefault(event.text("peer"), set()).add(event.node)
             case "end" if event.text("silent"):
                 self._ended_for[event.node] = event.text("silent")
+            case "end" if event.text("lost"):
+                self._lost[event.node] = event.text("lost")

@@ -31,7 +31,7 @@ later_bytes?, later_s?: of what came in several frames, the bytes behind the fir
 | `benchmark` | shards, c, b: what a learner measured of itself (DAB's c_k, b_k) |
 | `worked` | shards, passes, download_s, train_s: a learner's round (DAB) |
 | `log` | level, text |
-| `end` | status (done, failed, interrupted), error?, code, silent? (the peer that was) |
+| `end` | status (done, failed, interrupted), error?, code, silent? or lost? (the peer that was) |
 """
 
 from __future__ import annotations

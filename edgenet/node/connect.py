@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from edgenet.channels import Orders, Timeline
-from edgenet.errors import Interrupted, LinkError
+from edgenet.errors import Interrupted, LinkError, PeerSilent
 from edgenet.links.endpoint import Endpoint
 from edgenet.links.group import Group
 from edgenet.links.handshake import Identity
@@ -56,17 +57,10 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
         Identity(node=seat.name, key=assignment.key, digest=plan.digest),
         Rendezvous(assignment.store_host, assignment.store_port, assignment.key),
         shared,
-        Wiring(
-            peers=frozenset(name for name, _ in seat.peers),
-            channel=plan.channel,
-            paced=assignment.shaping == "paced",
-            ring_bytes=_ring_bytes(plan, seat),
-            seed=plan.topology.seed,
-            course=Timeline(plan.topology, Orders(assignment.run_dir)).course,
-            started=Start.of(assignment.run_dir).at,
-        ),
+        _wiring(assignment, plan, seat),
         address=assignment.address,
     )
+    found: Mapping[str, WireLink | LinkError] = {}
     try:
         ranks = {other.name: other.rank for other in plan.seats}
         later = late_starters(plan.topology.events)
@@ -81,11 +75,39 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
     except Interrupted:
         endpoint.close(_FAREWELL_S)
         raise
+    except PeerSilent:
+        if faults.spares:
+            _tell_silent(found, crowd * faults.heartbeat_s, journal)
+        endpoint.abandon()
+        raise
     except BaseException:
         endpoint.abandon()
         raise
     else:
         endpoint.close()
+
+
+def _wiring(assignment: Assignment, plan: Plan, seat: Seat) -> Wiring:
+    return Wiring(
+        peers=frozenset(name for name, _ in seat.peers),
+        channel=plan.channel,
+        paced=assignment.shaping == "paced",
+        ring_bytes=_ring_bytes(plan, seat),
+        seed=plan.topology.seed,
+        course=Timeline(plan.topology, Orders(assignment.run_dir, plan.renamed)).course,
+        started=Start.of(assignment.run_dir).at,
+    )
+
+
+def _tell_silent(
+    found: Mapping[str, WireLink | LinkError], heartbeat_s: float, journal: Journal
+) -> None:
+    """Say who else is silent: a node that hears nobody is itself cut off, and it is its own place
+    that a spare should take. All links have been looked at again after a heartbeat."""
+    time.sleep(heartbeat_s)
+    for peer, link in found.items():
+        if isinstance(link, WireLink) and not link.usable and not link.ended:
+            journal.event("fault", peer=peer, what="silent", why="it was not heard")
 
 
 def _ring_bytes(plan: Plan, seat: Seat) -> int:

@@ -26,7 +26,7 @@ def place(topology: Topology, scheme: Scheme) -> dict[str, tuple[str, ...]]:
         if role.placed:
             placed[role.name] = ()
             continue
-        taken = {name for names in placed.values() for name in names}
+        taken = {name for names in placed.values() for name in names} | {*topology.faults.spares}
         left = [node for node in topology.nodes if node.name not in taken]
         if not left:
             raise TopologyError(f"{topology.where('nodes')}: {_shortage(topology, scheme)}")
@@ -55,6 +55,11 @@ def _explicit(topology: Topology, scheme: Scheme) -> dict[str, tuple[str, ...]]:
                 raise TopologyError(
                     f"{where}: node '{node}' is placed as '{name}' and as '{owner[node]}'; "
                     "a node plays one role"
+                )
+            if node in topology.faults.spares:
+                raise TopologyError(
+                    f"{where}: node '{node}' is placed as '{name}', but faults.spares names it; a "
+                    "spare plays no role until another node is lost"
                 )
             owner[node] = name
     return dict(topology.place)

@@ -4,7 +4,7 @@ starts, and the same on every node that reads the same topology file."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from edgenet.errors import InputError, TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.presence import check_presence
+from edgenet.node.spares import check_spares
 from edgenet.node.substance import check_substance, model_of, shares_of, whole_of
 from edgenet.node.user_scheme import Code, is_path, load_scheme
 from edgenet.schemes import SCHEMES, Role, Scheme
@@ -60,6 +61,8 @@ class Plan:
     """What a reader of the results has to know about the data, as sentences."""
     layout: Any = None
     """What the scheme's `arrange` made of the run, or None."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Device's name in the file -> what it is called since a spare took a place (node.spares)."""
     digest: bytes = field(repr=False)
     """SHA-256 of the resolved topology, and of the scheme's code where that is the user's own:
     nodes that disagree on it do not link."""
@@ -133,6 +136,7 @@ def resolve(topology: Topology) -> Plan:
         code=code,
     )
     check_presence(plan)
+    check_spares(plan)
     return plan
 
 

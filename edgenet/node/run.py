@@ -22,6 +22,7 @@ from edgenet.errors import (
     EdgenetError,
     Interrupted,
     PeerLeft,
+    PeerLost,
     PeerSilent,
 )
 from edgenet.links.protocol import LinkGroup
@@ -174,8 +175,10 @@ def _interval_s(plan: Plan) -> float:
 
 
 def _failed(journal: Journal, why: str, error: EdgenetError | None = None) -> int:
-    silent = {"silent": error.peer} if isinstance(error, PeerSilent) else {}
-    journal.event("end", status="failed", code=NODE_FAILED, error=why, **silent)
+    missed = {}
+    if isinstance(error, PeerSilent | PeerLost):
+        missed["silent" if isinstance(error, PeerSilent) else "lost"] = error.peer
+    journal.event("end", status="failed", code=NODE_FAILED, error=why, **missed)
     return NODE_FAILED
 
 

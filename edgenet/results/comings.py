@@ -56,9 +56,11 @@ def restarts(tally: Tally) -> list[dict[str, Any]]:
 
 
 def _lost(event: Event, back: float | None) -> dict[str, Any]:
-    """Of a restart of all: what was thrown away, and the time until they were back."""
+    """Of a restart of all: what was thrown away, the time until they were back, and which spare
+    has taken whose place."""
     if "after" not in event.fields:
         return {}
     thrown_s = event.number("thrown_s") or 0.0
     lost_s = None if back is None else round(thrown_s + back - event.t, 6)
-    return {"after": event.count("after"), "thrown_s": thrown_s, "lost_s": lost_s}
+    spare = {key: event.text(key) for key in ("place", "spare") if key in event.fields}
+    return {"after": event.count("after"), "thrown_s": thrown_s, "lost_s": lost_s, **spare}

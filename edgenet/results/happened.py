@@ -69,6 +69,11 @@ def again(restart: Mapping[str, Any]) -> str:
     if "after" in restart:
         cost = "they never joined" if back_s is None else f"{text.seconds(restart['lost_s'])} lost"
         after = f"after round {restart['after']}" if restart["after"] else "from the beginning"
-        return f"{restart['why']}; all nodes were started again {after} ({times}), {cost}"
+        spare = (
+            f"{restart['spare']} took the place of {restart['place']}; "
+            if "spare" in restart
+            else ""
+        )
+        return f"{restart['why']}; {spare}all nodes were started again {after} ({times}), {cost}"
     back = "never came back" if back_s is None else f"was back after {text.seconds(back_s)}"
     return f"{restart['why']}; started again ({times}), it {back}"

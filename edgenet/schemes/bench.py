@@ -259,6 +259,8 @@ class Scheme:
     it raises starts with the name of the key that is wrong."""
     advise: Callable[[Any, str], str] | None = None
     """What would fit, for a node (given the layout and its name) that has too little memory."""
+    needs: Callable[[Any, str], int] | None = None
+    """Bytes that a node (given the layout and its name) holds at the least while it trains."""
     model: Callable[[Setting], nn.Module] | None = None
     """Makes the global model where that is not `train.model`. A ValueError that it raises starts
     with the name of the key that is wrong."""

@@ -51,6 +51,8 @@ class Layout:
     """The order of work in a round."""
     choices: tuple[tuple[Choice, ...], ...]
     """How each stage keeps versions of its layers' weights; empty where there is only one."""
+    held_bytes: tuple[int, ...] = ()
+    """What each stage holds at the least: its layers' weights, and further versions and pairs."""
     least_bytes: tuple[int, ...] = ()
     """Of each stage's versions and pairs under mcpipe-adaptive; empty where there is only one."""
 
@@ -101,7 +103,9 @@ def arrange(ground: Ground) -> Layout:
         parts=parts,
         table=order,
         choices=(),
-    )
+        held_bytes=tuple(sum(row.weight_bytes for row in rows[a:b])
+                         for a, b in pairwise((*starts, len(rows)))),
+    )  # fmt: skip
     return layout if scheme not in STRATEGY else _with_choices(layout, ground, rows)
 
 
@@ -244,14 +248,20 @@ def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> L
     motion = Motion.of(ground.train.optimizer, ground.train.lr)
     shapes = [ground.image, *(row.output_shape for row in rows)]
     batch = max(1, ground.train.batch // max(layout.parts, default=1))
-    choices, least = [], []
+    choices, least, held = [], [], []
     for n, start in enumerate(layout.starts):
         x = torch.zeros(1, *shapes[start]).expand(batch, *shapes[start])
         layers, window = layout.layers(ground.layers, n), layout.table.windows[n]
         choices.append(tuple(plan_strategies(layers, x, window, motion, STRATEGY[layout.scheme])))
         best = plan_strategies(layers, x, window, motion, ADAPTIVE)
         least.append(sum(each.weight_bytes + each.extra_bytes for each in best))
-    return replace(layout, choices=tuple(choices), least_bytes=tuple(least))
+        held.append(layout.held_bytes[n] + sum(each.extra_bytes for each in choices[-1]))
+    return replace(layout, choices=tuple(choices), least_bytes=tuple(least), held_bytes=tuple(held))
+
+
+def needs(layout: Layout, node: str) -> int:
+    """Bytes that a node holds at the least: none where it only owns the data."""
+    return layout.held_bytes[layout.workers.index(node)] if node in layout.workers else 0
 
 
 def advise(layout: Layout, node: str) -> str:

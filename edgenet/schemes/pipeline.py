@@ -35,7 +35,7 @@ from edgenet.links.protocol import Item, Kind, Link
 from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
-from edgenet.schemes.layout import Layout, advise, arrange, shortage
+from edgenet.schemes.layout import Layout, advise, arrange, needs, shortage
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.pipeline_options import PipelineOptions
 from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action
@@ -214,6 +214,7 @@ PIPELINES = tuple(
         options=PipelineOptions,
         arrange=arrange,
         advise=advise,
+        needs=needs,
     )
     for name, summary in SUMMARIES.items()
 )

@@ -190,6 +190,8 @@ def _faults(topology: Topology) -> dict[str, Any]:
         entry["checkpoint"] = faults.checkpoint
     if faults.restart:
         entry["restart"] = faults.restart
+    if faults.spares:
+        entry["spares"] = list(faults.spares)
     return entry
 
 

@@ -88,7 +88,7 @@ def _topology(section: Section, name: str, file: str) -> Topology:
         nodes=nodes,
         links=read,
         train=read_train(section.entries["train"]),
-        faults=Faults() if faults is None else read_faults(faults),
+        faults=Faults() if faults is None else read_faults(faults, names),
         events=() if events is None else read_events(events, nodes, read),
         probe=Probe() if probe is None else read_probe(probe),
         place=_place(section, names),

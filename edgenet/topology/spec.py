@@ -183,6 +183,9 @@ class Faults:
     most a fiftieth of the time."""
     restart: int = 0
     """How often the launcher starts a node again that was killed, failed, or froze."""
+    spares: tuple[str, ...] = ()
+    """Nodes that play no role, until each, in this order, takes the place of a node that was lost
+    and that the run cannot do without."""
 
 
 @dataclass(frozen=True, kw_only=True)

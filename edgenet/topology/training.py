@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgenet.topology.document import Entry
+from edgenet.topology.nodes import Names
 from edgenet.topology.section import Section, choose, show
 from edgenet.topology.spec import Data, Faults, Optimizer, Partition, Probe, Train
 from edgenet.units import fraction_or_count, parse_fraction, parse_time
@@ -42,10 +43,13 @@ def read_train(entry: Entry) -> Train:
     )
 
 
-def read_faults(entry: Entry) -> Faults:
-    """The section, with times in seconds."""
+_FAULTS = ("heartbeat", "silence", "quorum", "join", "deadline", "checkpoint", "restart", "spares")
+
+
+def read_faults(entry: Entry, names: Names) -> Faults:
+    """The section, with times in seconds; `names`: all nodes."""
     section = Section(entry, "faults")
-    section.only("heartbeat", "silence", "quorum", "join", "deadline", "checkpoint", "restart")
+    section.only(*_FAULTS)
     given: dict[str, Any] = {"restart": section.whole("restart", 0, 0, 1000)}
     for key in ("heartbeat", "silence", "join", "deadline"):
         value = section.quantity(key, parse_time)
@@ -58,7 +62,15 @@ def read_faults(entry: Entry) -> Faults:
         given["quorum"] = quorum
     if "checkpoint" in section:
         given["checkpoint"] = section.whole("checkpoint", 0, 0, MILLION)
+    if "spares" in section:
+        given["spares"] = names.expand(section, "spares")
     faults = Faults(**given)
+    if faults.spares and not faults.restart:
+        raise section.fail(
+            "has spares, but restart is 0; a spare takes part when all nodes are started again, so "
+            "set restart to how often that may be",
+            "spares",
+        )
     if faults.silence_s <= faults.heartbeat_s:
         raise section.fail(
             f"has silence {faults.silence_s:g} s, which is not longer than the heartbeat "
