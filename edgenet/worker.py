@@ -63,7 +63,7 @@ def execute(options: argparse.Namespace) -> int:
     if place.rank == 0:
         _say(f"shaping: {back_end.used} ({back_end.why})")
     serve = place.rank == 0 and not place.store_stands
-    alone = resuming.taken(options.resume if place.rank == 0 else None)
+    alone = resuming.taken(options.resume if place.rank == 0 and not options.after else None)
     with alone, open_store(*place.master, place.prefix, serve=serve) as store:
         meeting = Meeting(store, place, key)
         names = _names(options.nodes, meeting, plan, place)
@@ -101,7 +101,7 @@ def _folder(
     if options.resume is None:
         return meeting.run_dir(options.out, plan.topology.name), 0
     run = RunDir(options.resume)
-    after = meeting.resumed(run, name, plan.digest.hex())
+    after = options.after or meeting.resumed(run, name, plan.digest.hex())
     if plan.seat(name).rank == 0:
         resuming.clear(run)
         _say(f"{run.path}: goes on after round {after} of {plan.topology.train.rounds}")
@@ -221,6 +221,14 @@ def parser() -> Parser:
         default=(),
         help="the nodes that this host plays, by local rank; give it on every host, or on none "
         "(default: rank r plays the r-th seat)",
+    )
+    made.add_argument(  # who gives it has seen to it that the run may go on, and nobody else does
+        "--after",
+        metavar="ROUND",
+        type=int,
+        default=0,
+        help="with --resume: the round to go on after; give it to all ranks, or to none (default: "
+        "the newest of which every rank finds a sound checkpoint)",
     )
     made.set_defaults(execute=execute)
     return made

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from facilities import needs
 from small_runs import assert_same, topology
 from small_runs import run as run_here
-from ssh_boards import Boards, Capture, ended, interrupt, wait_for
+from ssh_boards import WAIT_S, Boards, Capture, ended, interrupt, wait_for
 
 from edgenet.topology import dump
 
@@ -26,7 +30,9 @@ pytestmark = [
 ]
 
 SPEC = topology("fedavg", learners=2)
-ENDLESS = topology("fedavg", learners=2, rounds=100000)
+BEATING = {"heartbeat": "1 s", "silence": "20 s"}
+ENDLESS = topology("fedavg", 2, {**BEATING, "checkpoint": 0}, rounds=100000)
+LONG = topology("fedavg", 2, {**BEATING, "checkpoint": 2}, rounds=60, evaluate=0)
 CARRIED = {"b0": ("learner0",), "b1": ("learner1", "server")}
 """The server is on no first board and no first rank."""
 
@@ -143,6 +149,63 @@ def test_ctrl_c_ends_all_boards(boards: Boards, hosts: Path, tmp_path: Path) -> 
     assert "installed already" in said
     (run,) = (tmp_path / "out").iterdir()
     assert sorted(path.name for path in run.glob("nodes/*")) == sorted(sum(CARRIED.values(), ()))
+    assert left(boards) == []
+
+
+def saved(boards: Boards, name: str) -> list[int]:
+    """The rounds of which a board has checkpoints of all its nodes."""
+    folder = ".edgenet/runs/run-*/out/*/nodes"
+    each = [
+        {int(path.stem) for path in boards.home(name).glob(f"{folder}/{node}/checkpoints/*.ckpt")}
+        for node in CARRIED[name]
+    ]
+    return sorted(set.intersection(*each))
+
+
+def kill(process: subprocess.Popen[str], boards: Boards) -> None:
+    """SIGKILL to a deployment; its ssh clients, which stay behind, and their folder go as well."""
+    clients = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    for each in psutil.process_iter(["cmdline"]):
+        words = " ".join(each.info["cmdline"] or ())
+        if each in clients or (str(boards.folder / "config") in words and "ControlPath" in words):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+                each.wait(WAIT_S)
+    for folder in Path(tempfile.gettempdir()).glob("en-*"):
+        shutil.rmtree(folder)
+
+
+def test_a_killed_deployment_goes_on_from_what_boards_have_kept(
+    boards: Boards, hosts: Path, tmp_path: Path
+) -> None:
+    process = boards.deploy(
+        written(tmp_path, dump(LONG)), "--hosts", hosts, "--out", tmp_path / "out"
+    )
+    for name in CARRIED:
+        wait_for(lambda name=name: saved(boards, name)[-1:] > [5], f"checkpoints on {name}")
+    kill(process, boards)
+    for name in CARRIED:
+        wait_for(lambda name=name: not boards.processes(name), f"the end of the nodes on {name}")
+    (run,) = (tmp_path / "out").iterdir()
+
+    (kept,) = boards.home("b0").glob(".edgenet/runs/run-*")
+    away = kept.rename(tmp_path / kept.name)
+    code, said = ended(boards.deploy("--hosts", hosts, "--resume", run))
+    assert code == 2, said
+    assert f"board 'b0' has lost its folder of this run (~/.edgenet/runs/{kept.name})" in said
+    assert "checkpoints of learner0; put it back, or run the topology anew" in said
+    shutil.move(away, kept)
+
+    common = max(set(saved(boards, "b0")) & set(saved(boards, "b1")))
+    code, said = ended(boards.deploy("--hosts", hosts, "--resume", run))
+    assert code == 0, said
+    assert f"goes on after round {common} of {LONG.train.rounds}" in said
+    here = run_here(LONG, tmp_path / "here").state
+    assert_same(here, torch.load(run / "model.pt", weights_only=True), exact=True)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["rounds"], summary["attempts"]) == (LONG.train.rounds, 2)
     assert left(boards) == []
 
 

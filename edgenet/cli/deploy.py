@@ -3,10 +3,12 @@ on all, and gather the results here. Ctrl-C stops all of them; what was computed
 
     edgenet deploy T --hosts hosts.yaml --check-only
     edgenet deploy T --hosts hosts.yaml
+    edgenet deploy --hosts hosts.yaml --resume RUN
 
 Boards are reached by ssh as `ssh NAME` reaches them: your configuration, keys and jump hosts apply.
 hosts.yaml says which board carries which nodes; docs/boards.md shows it. On a board everything lies
-in ~/.edgenet. Nothing is installed or started anywhere while one board fails its check.
+in ~/.edgenet. Nothing is installed or started anywhere while one board fails its check. A run that
+was stopped or killed goes on by --resume: the boards keep what its nodes have saved.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ HELP = "run a topology on boards, over ssh or their agents"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    arguments.add_topology(parser)
+    arguments.add_topology(parser, resumable=True)
     parser.add_argument(
         "--hosts", type=Path, required=True, metavar="FILE", help="the boards (YAML)"
     )
@@ -77,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
     from edgenet.launchers.boards.deploy import Deployment, Request  # brings torch
 
     request = Request(
-        path=options.topology,
+        path=arguments.topology_of(options),
         hosts=options.hosts,
         overrides=arguments.overrides(options),
         out=options.out,
@@ -88,6 +90,7 @@ def execute(options: argparse.Namespace) -> int:
         wireguard=options.wireguard,
         ssh=options.ssh,
         restarts=options.max_restarts,
+        resume=options.resume,
     )
     outcome = Deployment(say, _tell).run(request)
     if outcome is None:

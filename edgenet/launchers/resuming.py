@@ -66,8 +66,12 @@ def point(run: RunDir, after: int) -> Point:
 
 
 @contextmanager
-def taken(path: Path | None) -> Iterator[None]:
+def taken(path: Path | None, *, deployed: bool = False) -> Iterator[None]:
     """Hold the folder of the run that is to be resumed, if any, while the body runs.
+
+    Args:
+        path: the folder.
+        deployed: its checkpoints are on boards.
 
     Raises:
         InputError: it is none, or complete, or still goes on.
@@ -75,12 +79,12 @@ def taken(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    _check(RunDir(path))
+    _check(RunDir(path), deployed)
     with held(path, alone=True):
         yield
 
 
-def _check(run: RunDir) -> None:
+def _check(run: RunDir, deployed: bool) -> None:
     about = run.run()
     if not about or not run.topology.is_file():
         raise InputError(f"{run.path}: no run.json and topology.yaml there; give a run's folder")
@@ -88,6 +92,11 @@ def _check(run: RunDir) -> None:
         raise InputError(
             f"{run.path}: this run is complete ({about.get('rounds')} rounds); leave --resume out "
             "to run the topology once more"
+        )
+    if "deployment" in about and not deployed:
+        raise InputError(
+            f"{run.path}: was deployed, and its checkpoints lie on its boards; resume it with "
+            f"`edgenet deploy --hosts FILE --resume {run.path}`"
         )
 
 
@@ -106,15 +115,24 @@ def going_on(
     Raises:
         InputError: it was another topology, or there is nothing to go on from.
     """
+    same(run, topology, digest, file)
+    return checked(run, common_round(run.path, seats))
+
+
+def same(run: RunDir, topology: str, digest: str, file: Path) -> None:
+    """Raises InputError unless that is what the run ran; the arguments are `going_on`'s."""
     there = run.topology.read_text(encoding="utf-8")
     if there != topology:
         raise InputError(
-            f"{file}: is not what {run.path} ran ({_difference(there, topology)}); resume it with "
-            f"`edgenet run --resume {run.path}`, or leave --resume out"
+            f"{file}: is not what {run.path} ran ({_difference(there, topology)}); leave the "
+            f"topology out, since --resume {run.path} brings it along, or leave --resume out"
         )
     if run.run().get("digest", digest) != digest:
         raise InputError(f"{file}: the scheme's code is not what {run.path} ran")
-    common = common_round(run.path, seats)
+
+
+def checked(run: RunDir, common: Common) -> Common:
+    """Raises InputError if there is no round that a run could go on after."""
     if not common.round:
         over = f" ({'; '.join(common.passed_over)})" if common.passed_over else ""
         raise InputError(

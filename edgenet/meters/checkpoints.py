@@ -18,10 +18,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgenet.meters.checkpoint_file import HEADER_BYTES, Hashed, read_header
 
@@ -140,6 +140,12 @@ class Shelf:
             self.path(old).unlink(missing_ok=True)
         return size
 
+    def told(self) -> dict[str, object]:
+        """What is here, for whoever is elsewhere (`Told`): {begun: rounds, files: {round: what is
+        wrong with it, or null}}."""
+        files = {str(number): self.wrong(number) for number in self.rounds()}
+        return {"begun": self.begun(), "files": files}
+
     def forget(self, after: int) -> None:
         """Take back the rounds after `after`: they are computed again."""
         for number in self.rounds():
@@ -150,6 +156,43 @@ class Shelf:
             part = self._log.with_suffix(".part")
             part.write_text("".join(f"{each}\n" for each in kept), encoding="ascii")
             os.replace(part, self._log)
+
+
+class Told:
+    """A shelf on another host, by what that says of it.
+
+    Args:
+        where: names it, for sentences.
+        fields: of `Shelf.told`.
+
+    Raises:
+        ValueError: they are none.
+    """
+
+    def __init__(self, where: str, fields: Mapping[str, Any]) -> None:
+        self._where = where
+        try:
+            self._begun = [int(number) for number in fields["begun"]]
+            self._files = {int(number): wrong for number, wrong in fields["files"].items()}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{where}: tells nothing of checkpoints ({error!r})") from None
+
+    def path(self, number: int) -> str:
+        """As a shelf's."""
+        return f"{self._where}: {number}.ckpt"
+
+    def rounds(self) -> list[int]:
+        """As a shelf's."""
+        return sorted(self._files, reverse=True)
+
+    def last(self, number: int) -> int:
+        """As a shelf's."""
+        return max((each for each in self._begun if each <= number), default=0)
+
+    def wrong(self, number: int) -> str | None:
+        """As a shelf's."""
+        wrong = self._files[number]
+        return None if wrong is None else str(wrong)
 
 
 class Seated(Protocol):
@@ -180,19 +223,24 @@ def common_round(run_dir: Path, seats: Iterable[Seated]) -> Common:
     Give it to the nodes as `Job.resume` (`Assignment.resume`): each loads what it holds of that
     round, and the first round is the one after it.
     """
-    shelves = {seat: Shelf(run_dir, seat.name) for seat in seats}
+    return common_of({seat: Shelf(run_dir, seat.name) for seat in seats})
+
+
+def common_of(shelves: Mapping[Seated, Shelf | Told]) -> Common:
+    """The same, of shelves wherever they are."""
     found = Common(0)
-    known: dict[Path, str | None] = {}
+    known: dict[tuple[Shelf | Told, int], bool] = {}
 
-    def sound(shelf: Shelf, number: int) -> bool:
-        path = shelf.path(number)
-        if path not in known:
-            known[path] = shelf.wrong(number) if path.exists() else "is not there"
-            if known[path] is not None and path.exists():
-                found.passed_over.append(f"{path} {known[path]}; it is passed over")
-        return known[path] is None
+    def sound(shelf: Shelf | Told, number: int) -> bool:
+        if (shelf, number) not in known:
+            there = number in shelf.rounds()
+            wrong = shelf.wrong(number) if there else None
+            if wrong is not None:
+                found.passed_over.append(f"{shelf.path(number)} {wrong}; it is passed over")
+            known[shelf, number] = there and wrong is None
+        return known[shelf, number]
 
-    def fits(seat: Seated, shelf: Shelf, number: int) -> bool:
+    def fits(seat: Seated, shelf: Shelf | Told, number: int) -> bool:
         last = shelf.last(number)
         return last == 0 or sound(shelf, last) or (not seat.essential and last < number)
 

@@ -1,8 +1,9 @@
 """`edgenet agent`: a board that waits for topologies from those who hold the cluster's key.
 
 A caller first proves that it holds the key, within a few seconds; then every line is under
-the key of the session (`sealed`). What it may ask for is a check of the board, and a run of a sound
-topology by edgenet's own schemes: no code, no path, no command ever comes from a caller.
+the key of the session (`sealed`). What it may ask for is a check of the board, a run of a sound
+topology by edgenet's own schemes, and what is saved of one: no code, no path, no command ever comes
+from a caller.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from edgenet.errors import EdgenetError, LinkError
 from edgenet.launchers.boards import onboard
-from edgenet.launchers.boards.runner import Order, carry_out, order_of
+from edgenet.launchers.boards.runner import Order, carry_out, order_of, tell
 from edgenet.launchers.boards.sealed import SealedLines, answer, run_key
 from edgenet.launchers.boards.wheel import build
 from edgenet.launchers.boards.wires import SILENCE_S
@@ -89,9 +90,11 @@ class Agent:
     def _obey(self, wire: SealedLines, who: str, order: dict[str, Any]) -> None:
         """Raises ValueError for an order that is none."""
         if order.get("do") == "check":
-            asked = {"name": "", "address": str(order["address"])}
+            asked = {"name": "", "address": str(order["address"]), "run": str(order.get("run"))}
             facts = {"present": True, "edgenet": self._digest}
             onboard.check(asked, wire.send, partial(_next, wire), **facts)
+        elif order.get("do") == "tell":
+            tell(wire, order)
         elif order.get("do") == "run":
             self._run(wire, who, order)
         else:

@@ -17,7 +17,7 @@ _CLOCK_S = 2.0
 
 
 def complaints(
-    board: Board, facts: Mapping[str, Any], offset_s: float, edgenet: str
+    board: Board, facts: Mapping[str, Any], offset_s: float, edgenet: str, run: str = ""
 ) -> Iterator[str]:
     """Why this board cannot take part, each with its remedy.
 
@@ -26,7 +26,14 @@ def complaints(
         facts: the first answer of `onboard.check`.
         offset_s: its clock's lead over this host's; what the way there takes is in it.
         edgenet: the digest of this host's own; a board's agent must run the same.
+        run: the one that is to go on; empty: it begins.
     """
+    if run and not facts["kept"]:
+        yield (
+            f"has lost its folder of this run (~/.edgenet/runs/run-{run}), and with it the "
+            f"checkpoints of {', '.join(board.nodes)}; put it back, or run the topology anew, "
+            "without --resume"
+        )
     if facts.get("edgenet", edgenet) != edgenet:
         yield (
             f"has an agent of edgenet {facts['edgenet']}, and this is {edgenet}; install the same "

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgenet.errors import DONE, INTERRUPTED, InputError
-from edgenet.launchers import shaping
+from edgenet.launchers import resuming, shaping
 from edgenet.launchers.blame import end_of, verdict
+from edgenet.launchers.boards.earlier import earlier
 from edgenet.launchers.boards.fleet import Fleet, Post, about, log_of
 from edgenet.launchers.boards.hosts import Board, load_hosts
 from edgenet.launchers.boards.prepare import Goods, addressed, inspect, install
@@ -61,6 +63,8 @@ class Request:
     """The client, with options."""
     restarts: int = 0
     """How often torchrun may start all nodes anew."""
+    resume: Path | None = None
+    """The folder of a run that is to go on; `path` may be its topology.yaml."""
 
 
 class Deployment:
@@ -88,10 +92,16 @@ class Deployment:
         plan = resolve(topology)
         boards = load_hosts(request.hosts, topology, [seat.name for seat in plan.seats])
         cluster = None if request.key_file is None else read_key(request.key_file)
-        with StopSignals() as stop, Ssh(shlex.split(request.ssh)) as ssh, ExitStack() as tunnels:
+        with (
+            resuming.taken(request.resume, deployed=True),
+            StopSignals() as stop,
+            Ssh(shlex.split(request.ssh)) as ssh,
+            ExitStack() as tunnels,
+        ):
+            resumed = request.resume and earlier(request.resume, plan, boards)
             reach = Reach(ssh, cluster)
             boards = addressed(boards, reach)
-            facts = inspect(boards, goods, reach, stop)
+            facts = inspect(boards, goods, reach, stop, resumed.name if resumed else "")
             for board in boards:
                 self._say(_described(board, facts[board.name]))
             if request.check_only:
@@ -102,9 +112,11 @@ class Deployment:
                 boards = tunnels.enter_context(tunnelled(boards, reach, stop))
                 facts = inspect(boards, goods, reach, stop)
                 self._say("WireGuard stands between all boards")
-            port = facts[boards[0].name]["port"]
-            orders = _orders(plan, boards, port, reach.key(), request.restarts)
-            return self._carry(plan, request, _Ready(boards, facts, orders, goods), reach, stop)
+            ready = _Ready(boards, facts, goods, secrets.token_hex(8))
+            if resumed:
+                after = resumed.after(plan, boards, ready.start, reach, stop)
+                ready = replace(ready, name=resumed.name, after=after)
+            return self._carry(plan, request, ready, reach, stop)
 
     def _carry(
         self, plan: Plan, request: Request, ready: _Ready, reach: Reach, stop: StopSignals
@@ -112,25 +124,36 @@ class Deployment:
         run, record = self._begin(plan, request, ready)
         essential = {seat.name for seat in plan.seats if seat.essential}
         with ExitStack() as talks:
+            talks.enter_context(resuming.held(run.path))
             posts = []
-            for board, order in zip(ready.boards, ready.orders, strict=True):
-                talk = talks.enter_context(reach.run(board, _start(ready.goods, board), order))
+            for board, order in zip(
+                ready.boards, _orders(plan, ready, reach.key(), request.restarts), strict=True
+            ):
+                talk = talks.enter_context(reach.run(board, ready.start(board), order))
                 needed = not essential.isdisjoint(board.nodes)
                 posts.append(Post(board=board, line=talk, essential=needed))
             fleet = Fleet(posts, run, stop, self._keep_log(run))
             fleet.watch()
-        return _outcome(plan, run, record, fleet)
+            outcome = _outcome(plan, run, record, fleet)
+            if outcome.exit_code == DONE:
+                fleet.forget()
+        return outcome
 
     def _begin(self, plan: Plan, request: Request, ready: _Ready) -> tuple[RunDir, Record]:
         back_end = shaping.choose(plan.topology.shaping, plan.topology, namespaces=False)
-        run = new_run_dir(request.out, plan.topology.name)
-        run.topology.write_text(dump(plan.topology), encoding="utf-8")
-        record = Record(run, plan.topology, plan.seats, back_end, DEPLOY)
+        if request.resume is None:
+            run = new_run_dir(request.out, plan.topology.name)
+            run.topology.write_text(dump(plan.topology), encoding="utf-8")
+        else:
+            run, of = RunDir(request.resume), plan.topology.train.rounds
+            self._say(f"{run.path}: goes on after round {ready.after} of {of}")
+        record = Record(run, plan.topology, plan.seats, back_end, DEPLOY, ready.after)
         told = {
             board.name: {**_kept(ready.facts[board.name]), "nodes": board.nodes}
             for board in ready.boards
         }
-        record.write(boards=told, wireguard=request.wireguard, **facts_of(plan))
+        more = {"deployment": ready.name, "boards": told, "wireguard": request.wireguard}
+        record.write(**more, **facts_of(plan))
         return run, record
 
     def _keep_log(self, run: RunDir) -> Callable[[str, str], None]:
@@ -148,8 +171,15 @@ class Deployment:
 class _Ready:
     boards: Sequence[Board]
     facts: Mapping[str, Mapping[str, Any]]
-    orders: Sequence[Order]
     goods: Goods
+    name: str
+    """What the boards know the run by."""
+    after: int = 0
+
+    def start(self, board: Board) -> str:
+        """The line of shell that starts the runner, in a folder that holds no other edgenet."""
+        folder = f'"$HOME/.edgenet/{self.goods.environment(board)}"'
+        return f"cd {folder} && exec bin/python -m edgenet.launchers.boards.runner"
 
 
 def _goods(request: Request) -> Goods:
@@ -175,7 +205,9 @@ def _kept(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in names}
 
 
-def _orders(plan: Plan, boards: Sequence[Board], port: int, key: str, restarts: int) -> list[Order]:
+def _orders(plan: Plan, ready: _Ready, key: str, restarts: int) -> list[Order]:
+    boards = ready.boards
+    master = boards[0].address, ready.facts[boards[0].name]["port"]
     code = None if plan.code is None else (plan.code.file, plan.code.content.decode())
     return [
         Order(
@@ -184,20 +216,16 @@ def _orders(plan: Plan, boards: Sequence[Board], port: int, key: str, restarts: 
             nodes=board.nodes,
             host=number,
             hosts=len(boards),
-            master=(boards[0].address, port),
+            master=master,
             address=board.address,
             key=key,
             data=board.data,
             restarts=restarts,
+            run=ready.name,
+            resume=ready.after,
         )
         for number, board in enumerate(boards)
     ]
-
-
-def _start(goods: Goods, board: Board) -> str:
-    """The line of shell that starts the runner, in a folder that holds no other edgenet."""
-    folder = f'"$HOME/.edgenet/{goods.environment(board)}"'
-    return f"cd {folder} && exec bin/python -m edgenet.launchers.boards.runner"
 
 
 def _outcome(plan: Plan, run: RunDir, record: Record, fleet: Fleet) -> Outcome:

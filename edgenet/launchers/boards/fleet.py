@@ -159,7 +159,7 @@ class Fleet:
     def _decide(self, now: float) -> None:
         if now - self._beaten > BEAT_S:
             self._beaten = now
-            self._say(do="beat")
+            self._say_all(do="beat")
         if self._stop.count > self._heeded:
             self._heeded = self._stop.count
             self._order_stop(0.0 if self.interrupted else self._limits.term_s)
@@ -184,6 +184,15 @@ class Fleet:
     def _order_stop(self, grace_s: float) -> None:
         self._stopping = True
         self._say(do="stop", grace_s=grace_s)
+
+    def forget(self) -> None:
+        """The run is complete: nothing of it has to stay on the boards."""
+        self._say_all(do="forget")
+
+    def _say_all(self, **fields: Any) -> None:
+        for post in self.posts:
+            if post.lost is None:
+                post.line.wire.send(**fields)
 
     def _say(self, **fields: Any) -> None:
         for post in self.posts:

@@ -55,7 +55,8 @@ def check(order: dict[str, Any], say: Say, hear: Hear, **more: Any) -> None:
     """Say what this board is and has; then listen, and try to reach the others.
 
     Args:
-        order: {name, address}: of the environment, and of the board.
+        order: {name, address, run?}: of the environment, of the board, and of a run that is to go
+            on.
         say: answers.
         hear: takes the next order.
         more: to be said of the board besides.
@@ -67,7 +68,8 @@ def check(order: dict[str, Any], say: Say, hear: Hear, **more: Any) -> None:
     except OSError as error:
         why = error.strerror or str(error)
     port = listener.getsockname()[1] if listener else None
-    say(**{**_facts(order["name"]), "port": port, "why": why, **more})
+    kept = (ROOT / "runs" / f"run-{os.path.basename(order.get('run', ''))}").is_dir()
+    say(**{**_facts(order["name"]), "port": port, "why": why, "kept": kept, **more})
     failed = {peer["name"]: _try(peer["address"], peer["port"]) for peer in hear()["peers"]}
     say(unreached={name: why for name, why in failed.items() if why})
     hear()  # until all others have tried

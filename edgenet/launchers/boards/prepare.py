@@ -89,9 +89,9 @@ def addressed(boards: Sequence[Board], reach: Reach) -> tuple[Board, ...]:
 
 
 def inspect(
-    boards: Sequence[Board], goods: Goods, reach: Reach, stop: StopSignals
+    boards: Sequence[Board], goods: Goods, reach: Reach, stop: StopSignals, run: str = ""
 ) -> dict[str, Mapping[str, Any]]:
-    """What each board is and has.
+    """What each board is and has; its folder of `run`, if that is to go on.
 
     Raises:
         InputError: boards that cannot take part, each named, and what would help.
@@ -100,7 +100,7 @@ def inspect(
 
         def ask(board: Board) -> tuple[Talk, Mapping[str, Any], float]:
             name, before = goods.environment(board), time.time()
-            call = reach.ask(board, do="check", name=name, address=board.address)
+            call = reach.ask(board, do="check", name=name, address=board.address, run=run)
             calls.callback(call.close)
             facts = call.hear("port", _CHECK_S)
             # Its clock was read between these two: only what lies outside is off for sure.
@@ -108,7 +108,7 @@ def inspect(
             return call, facts, min(early, 0.0) + max(late, 0.0)
 
         told = everywhere(boards, ask, stop, reach)
-        wrong = [*_unfit(boards, told, goods)]
+        wrong = [*_unfit(boards, told, goods, run)]
         if not wrong:
             wrong = _apart(boards, told, stop, reach)
     if wrong:
@@ -119,7 +119,7 @@ def inspect(
 Told = Mapping[str, "tuple[Talk, Mapping[str, Any], float] | BoardError"]
 
 
-def _unfit(boards: Sequence[Board], told: Told, goods: Goods) -> list[str]:
+def _unfit(boards: Sequence[Board], told: Told, goods: Goods, run: str) -> list[str]:
     wrong = []
     for board in boards:
         found = told[board.name]
@@ -127,7 +127,7 @@ def _unfit(boards: Sequence[Board], told: Told, goods: Goods) -> list[str]:
             wrong.append(_unreachable(board, str(found)))
         else:
             _, facts, offset_s = found
-            said = complaints(board, facts, offset_s, goods.wheel.digest)
+            said = complaints(board, facts, offset_s, goods.wheel.digest, run)
             wrong += [f"board '{board.name}' {each}" for each in said]
     return wrong
 

@@ -61,6 +61,21 @@ class Reach:
         fields = {**asdict(order), "key": "", "salt": self._salt}
         return self._kept(self._call(board, do="run", **fields))
 
+    def tell(self, board: Board, line: str, run: str) -> Talk:
+        """Ask what is saved on a board of a run.
+
+        Args:
+            board: which.
+            line: as for `run`.
+            run: what the deployment calls it.
+        """
+        order = {"do": "tell", "run": run, "nodes": board.nodes}
+        if board.agent:
+            return self._kept(self._call(board, **order))
+        talk: Talk = self.ssh.start(board, line)
+        talk.wire.send(**order)
+        return self._kept(talk)
+
     def abort(self) -> None:
         """End all of them at once: whoever waits for one hears that it ended."""
         for talk in self._talks:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,13 +25,12 @@ from typing import Any
 import psutil
 
 from edgenet.launchers import torchrun
+from edgenet.launchers.boards import kept
 from edgenet.launchers.boards.wires import BEAT_S, SILENCE_S, PipeLines, Wire
 from edgenet.launchers.children import die_with_parent
 from edgenet.launchers.policy import Limits
 from edgenet.launchers.supervisor import StopSignals
 
-FOLDER = Path.home() / ".edgenet" / "runs"
-"""A folder for each run that is under way here."""
 PIECE_BYTES = 48 << 10
 _LINE = 2000
 _TICK_S = 0.25
@@ -64,9 +60,17 @@ class Order:
     """The folder of its datasets."""
     restarts: int = 0
     """How often torchrun may start all nodes anew after a failure."""
+    run: str = ""
+    """What the deployment calls the run: its folder on every board is named by it."""
+    resume: int = 0
+    """The round that the nodes go on after, of a run that was here before; 0: it begins."""
 
-    def command(self) -> list[str]:
-        """torchrun, and what it is to start."""
+    def command(self, earlier: Path | None = None) -> list[str]:
+        """torchrun, and what it is to start.
+
+        Args:
+            earlier: what the nodes of a run that goes on have written.
+        """
         host, port = self.master
         meeting = ["--node-rank", str(self.host), "--master-addr", host, "--master-port", str(port)]
         if self.restarts:  # only this backend brings all hosts to start again together
@@ -79,6 +83,7 @@ class Order:
             *("--nproc-per-node", str(len(self.nodes)), *meeting),
             *("-m", "edgenet.worker", "topology.yaml", "--out", "out"),
             *("--nodes", ",".join(self.nodes)),
+            *(() if earlier is None else ("--resume", str(earlier), "--after", str(self.resume))),
         ]
 
     def environment(self, folder: Path) -> dict[str, str]:
@@ -108,6 +113,8 @@ def order_of(fields: dict[str, Any]) -> Order:
                 "code": None if code is None else (os.path.basename(code[0]), str(code[1])),
                 "nodes": tuple(map(str, fields["nodes"])),
                 "master": (str(fields["master"][0]), int(fields["master"][1])),
+                "run": str(fields["run"]),
+                "resume": int(fields["resume"]),
             }
         )
     except (KeyError, IndexError, TypeError) as error:
@@ -122,13 +129,16 @@ def carry_out(wire: Wire, order: Order, stop: StopSignals, limit_s: float | None
         order: what to run.
         stop: a signal that it counts ends the nodes.
         limit_s: after which they are ended, too; None: they have all the time they want.
+
+    Raises:
+        ValueError: it is to go on with a run that is not here, or still goes on.
     """
-    with _folder() as folder:
+    with kept.place(order.run, again=order.resume > 0) as folder:
         (folder / "topology.yaml").write_text(order.topology, encoding="utf-8")
         if order.code is not None:
             (folder / order.code[0]).write_text(order.code[1], encoding="utf-8")
         process = subprocess.Popen(
-            order.command(),
+            order.command(kept.out(folder) if order.resume else None),
             cwd=folder,
             env=order.environment(folder),
             stdin=subprocess.DEVNULL,
@@ -144,23 +154,8 @@ def carry_out(wire: Wire, order: Order, stop: StopSignals, limit_s: float | None
             _end(process, 0.0)
             reader.join(5.0)
         wire.send(**{"is": "ended", "code": process.returncode})
-        _hand_over(wire, folder / "out")
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for the run; those that killed runs have left are removed. A run holds a lock."""
-    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in FOLDER.iterdir():
-        with contextlib.suppress(OSError), (old / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=FOLDER))
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield folder
-        finally:
+        _hand_over(wire, kept.out(folder))
+        if _wanted_no_more(wire, stop):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -219,11 +214,11 @@ def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     process.wait()
 
 
-def _hand_over(wire: Wire, out: Path) -> None:
-    """Send every file of the run's folder."""
-    runs = sorted(out.glob("*"), key=lambda path: path.stat().st_mtime)[-1:]  # after a restart two
-    for path in sorted(each for run in runs for each in run.rglob("*") if each.is_file()):
-        name = path.relative_to(runs[0]).as_posix()
+def _hand_over(wire: Wire, run: Path | None) -> None:
+    """Send every file of the run but its checkpoints, which are of use here only."""
+    files = [] if run is None else [path for path in run.rglob("*") if path.is_file()]
+    for path in sorted(each for each in files if each.suffix != ".ckpt"):
+        name = path.relative_to(str(run)).as_posix()
         with path.open("rb") as file:
             while True:
                 piece = file.read(PIECE_BYTES)
@@ -234,6 +229,23 @@ def _hand_over(wire: Wire, out: Path) -> None:
     wire.send(**{"is": "gathered"})
 
 
+def _wanted_no_more(wire: Wire, stop: StopSignals) -> bool:
+    """Wait for the deployment's last word: whether the run is complete, and nothing of it has to
+    stay here."""
+    heard = time.monotonic()
+    while not wire.ended and not stop.count and time.monotonic() - heard < SILENCE_S:
+        for line in wire.read_for(_TICK_S):
+            heard = time.monotonic()
+            if line.get("do") == "forget":
+                return True
+    return False
+
+
+def tell(wire: Wire, order: dict[str, Any]) -> None:
+    """Say what is saved here of the nodes of a run. Raises ValueError where there is nothing."""
+    wire.send(holds=kept.shelves(str(order.get("run")), [str(each) for each in order["nodes"]]))
+
+
 def main() -> int:
     """Take one order from the input and carry it out."""
     wire = PipeLines(sys.stdin.buffer, sys.stdout.buffer)
@@ -241,7 +253,13 @@ def main() -> int:
         order = wire.next(SILENCE_S)
         if order is None:
             return 1
-        carry_out(wire, order_of(order), stop)
+        try:
+            if order.get("do") == "tell":
+                tell(wire, order)
+            else:
+                carry_out(wire, order_of(order), stop)
+        except ValueError as error:
+            wire.send(**{"is": "refused", "text": str(error)})
     return 0
 
 

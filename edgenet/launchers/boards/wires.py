@@ -7,12 +7,15 @@ Deployment, over the pipes of ssh or the socket of an agent:
 | deployment | `do: run, ...` | start these nodes (`runner.Order` has the fields) |
 | deployment | `do: beat` | it is still there; every `BEAT_S` |
 | deployment | `do: stop, grace_s` | SIGTERM to the nodes, SIGKILL after the grace |
+| deployment | `do: forget` | the run is complete; nothing of it has to stay on the board |
+| deployment | `do: tell, run, nodes` | instead of `run`: what is saved there of a run |
+| board | `holds: {node: ...}` | that (`meters.checkpoints.Shelf.told`) |
 | board | `is: refused, text` | it will not, and why; it ends |
 | board | `is: log, text` | a line that torchrun or a node printed |
 | board | `is: beat` | it is still there; every `BEAT_S` |
 | board | `is: ended, code` | torchrun ended |
 | board | `is: file, path, data` | a piece of a file of the run, base64 |
-| board | `is: gathered` | that was all; it ends |
+| board | `is: gathered` | that was all; it ends when it was told to forget, or is hung up on |
 """
 
 from __future__ import annotations
