@@ -136,9 +136,9 @@ class Shapes(HTMLParser):
             self.boxes.append(("name", box))
 
 
-def drawn(path: Path, state: str) -> str:
+def drawn(path: Path, state: str, *changes: str) -> str:
     """The drawing of a topology of which nothing, a probe's figures or the run's own are known."""
-    topology = load(path)
+    topology = load(path, changes)
     links = links_of({"links": recorded_links(topology)})
     pairs = [(line.a, line.b) for link in links for line in lines_of(link)]
     nodes = [node.name for node in topology.nodes]
@@ -167,6 +167,18 @@ def test_each_link_has_its_words_and_nothing_covers_anything(path: Path, state: 
     for _, box in shapes.boxes:
         assert 0 <= box.left < box.right <= WIDTH
         assert 0 <= box.top < box.bottom <= shapes.height
+
+
+@pytest.mark.parametrize("count", [8, 12, 23])
+@pytest.mark.parametrize("name", ["quickstart.learner", "three-workers-ethernet.worker"])
+def test_so_have_the_links_of_larger_networks(name: str, count: int) -> None:
+    stem, _, group = name.partition(".")
+    (path,) = (each for each in TOPOLOGIES if each.stem == stem)
+    for state in STATES:
+        shapes = Shapes()
+        shapes.feed(drawn(path, state, f"nodes.{group}.count={count}"))
+        assert list(meeting(shapes.boxes)) == []
+        assert [kind for kind, _ in shapes.boxes].count("label") == shapes.lines >= count
 
 
 OVERLAPS = """[...document.querySelectorAll('svg')].flatMap((svg, number) => {

@@ -59,7 +59,7 @@ def network_drawing(links: Sequence[Link], rates: Rates, statuses: Mapping[str, 
     if not links:
         return svg(60, "Network", '<text class="axis" x="8" y="44">nothing was recorded</text>')
     lines = [line for link in links for line in lines_of(link)]
-    places = places_of(list(statuses), lines)
+    places = places_of(list(statuses), lines, few=_MOST_NAMES)
     named = _names(places, statuses, lines)
     lowest = max((*(y + 12 for _, y in places.values()), *(e.box.bottom for e in named.values())))
     height = max(120, lowest + 6)
@@ -216,5 +216,5 @@ def _listed(lines: Sequence[Line], rates: Rates) -> str:
 
 def _few(told: Sequence[str]) -> str:
     """Of many, the first and the last."""
-    shown = told if len(told) <= 4 else [*told[:3], f"and {len(told) - 3} more below"]
+    shown = told if len(told) <= 4 else [*told[:3], f"and {len(told) - 3} more in the table"]
     return "; ".join(shown)

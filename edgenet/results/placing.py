@@ -11,6 +11,8 @@ from edgenet.results.network import Link
 from edgenet.results.svg import WIDTH, Point
 
 _HEIGHT = 330
+_APART, _CLOSE = 62.0, 50.0
+"""Between neighbours one below the other."""
 FEW = 7
 """Around one in the middle: so many neighbours stand at its right, one below the other."""
 
@@ -33,9 +35,15 @@ def lines_of(link: Link) -> Iterator[Line]:
         yield Line(middle, end, link)
 
 
-def places_of(names: Sequence[str], lines: Sequence[Line]) -> dict[str, Point]:
+def places_of(names: Sequence[str], lines: Sequence[Line], few: int = FEW) -> dict[str, Point]:
     """Pixels of every vertex: a chain from top to bottom; one at the left with its few neighbours
-    at the right; many around the one with most lines; or all in a ring."""
+    at the right; many around the one with most lines; or all in a ring.
+
+    Args:
+        names: nodes, in order.
+        lines: between them.
+        few: most neighbours that stand at the right; more than FEW stand closer.
+    """
     met = degree(lines)
     vertices = list(dict.fromkeys([*names, *met]))
     hub, most = max(met.items(), key=lambda item: item[1], default=("", 0))
@@ -44,10 +52,10 @@ def places_of(names: Sequence[str], lines: Sequence[Line]) -> dict[str, Point]:
     if chain:
         step = (_HEIGHT - 2 * top - 20) / max(1, len(chain) - 1)
         return {name: (middle, top + 10 + step * n) for n, name in enumerate(chain)}
-    if most == len(vertices) - 1 == len(lines) and most <= FEW:
-        right = [name for name in vertices if name != hub]
-        places = {hub: (46.0, 48 + 31.0 * (most - 1))}
-        return places | {name: (WIDTH - 46.0, 48 + 62.0 * n) for n, name in enumerate(right)}
+    if most == len(vertices) - 1 == len(lines) and most <= few:
+        right, step = [name for name in vertices if name != hub], _APART if most <= FEW else _CLOSE
+        places = {hub: (46.0, 48 + step / 2 * (most - 1))}
+        return places | {name: (WIDTH - 46.0, 48 + step * n) for n, name in enumerate(right)}
     around = [name for name in vertices if name != hub] if 2 * most >= len(vertices) else vertices
     centre = (middle, _HEIGHT / 2 + 8)
     places = {} if len(around) == len(vertices) else {hub: centre}
