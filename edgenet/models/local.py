@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from edgenet.errors import NodeError
 from edgenet.models.answer import answer
+from edgenet.models.early import Early
+from edgenet.models.fit import kind, require_like
 from edgenet.models.kept import copy_named, named_tensors
+from edgenet.models.memory import Kept
 from edgenet.models.optimizers import OPTIMIZERS
 from edgenet.models.optimizers import optimizer as build_optimizer
 from edgenet.topology.spec import Optimizer
@@ -58,6 +61,7 @@ class LocalStage:
         self._version = self._steps = 0
         self._held: dict[tuple[Any, ...], int] = {}
         self._peak = 0
+        self._early: Early | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,8 +75,10 @@ class LocalStage:
 
     @property
     def stash_bytes(self) -> int:
-        """Bytes kept now for backwards to come: inputs, outputs, and what autograd saved."""
-        return sum(entry.held_bytes for entry in self._open)
+        """Bytes kept now for backwards to come, or for what they owe: inputs, outputs, errors, and
+        what autograd saved."""
+        owed = self._early.held_bytes if self._early else 0
+        return owed + sum(entry.held_bytes for entry in self._open)
 
     @property
     def peak_stash_bytes(self) -> int:
@@ -84,9 +90,13 @@ class LocalStage:
         """Forwards that wait for their backward."""
         return len(self._open)
 
-    def use(self, version: int) -> None:
+    def use(self, version: int, *, urgent: bool = False) -> None:
         """Makes sure that the next forward is with the weights after so many steps; there are no
         others. Raises NodeError if these are not they."""
+        if urgent and self._needs_input_error:
+            self._early = self._early or Early(self.layers)
+        if self._early is not None:
+            self._early.on = urgent
         if version != self._steps:
             raise NodeError(
                 f"version {version} is asked for; the weights are version {self._steps}"
@@ -112,11 +122,12 @@ class LocalStage:
         """
         if not self._open:
             raise NodeError("backward without an open forward: call forward first")
+        self._pay()
         x, y, version, _ = self._open[0]
         if error.shape != y.shape or error.dtype != y.dtype:
             raise NodeError(
-                f"backward was given an error of {_kind(error)}, but the oldest open forward "
-                f"returned {_kind(y)}; answer the forwards in their order"
+                f"backward was given an error of {kind(error)}, but the oldest open forward "
+                f"returned {kind(y)}; answer the forwards in their order"
             )
         if version != self._version:
             raise NodeError(
@@ -126,10 +137,12 @@ class LocalStage:
         self._open.popleft()
         if y.requires_grad:
             answer(y, error)
+            self._peak = max(self._peak, self.stash_bytes)
         return torch.zeros((), dtype=x.dtype).expand(x.shape) if x.grad is None else x.grad
 
     def step(self) -> None:
         """One optimizer step with the gradients gathered since the last; then they are zero."""
+        self._pay()
         self._optimizer.step()
         self._clear()
         self._version += 1
@@ -138,6 +151,7 @@ class LocalStage:
     def forget(self) -> None:
         """Drop every open forward and all gathered gradients: the batch is given up."""
         self._open.clear()
+        self._pay()
         self._clear()
 
     def held(self) -> str:
@@ -149,6 +163,7 @@ class LocalStage:
 
     def gradients(self) -> list[Tensor]:
         """The gradients gathered since the last step, live; zeros where there are none yet."""
+        self._pay()
         for parameter in self._trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -173,7 +188,7 @@ class LocalStage:
         Raises:
             NodeError: other tensors than this stage has; nothing is copied.
         """
-        self._check("load", state)
+        require_like("load", state, self._names, self._state)
         for mine, given in zip(self._state, state, strict=True):
             mine.copy_(given)
         self._version += 1
@@ -185,6 +200,7 @@ class LocalStage:
             NodeError: a forward waits for its backward.
         """
         self._drained("the stage is saved")
+        self._pay()
         named = self._parameters()
         return {
             "state": dict(zip(self._names, self._state, strict=True)),
@@ -227,9 +243,10 @@ class LocalStage:
         Raises:
             NodeError: `anchor` is not of this stage's shapes.
         """
-        self._check("pull", anchor)
+        require_like("pull", anchor, self._names, self._state)
         if mu == 0:
             return
+        self._pay()
         held = dict(self.layers.named_parameters())
         with torch.no_grad():
             for name, towards in zip(self._names, anchor, strict=True):
@@ -254,21 +271,14 @@ class LocalStage:
         if self._open:
             raise NodeError(f"{what} between a forward and its backward")
 
+    def _pay(self) -> None:
+        """Compute the gradients that an urgent backward has left."""
+        if self._early is not None:
+            self._early.finish()
+
     def _clear(self) -> None:
         for parameter in self._trained:
             parameter.grad = None
-
-    def _check(self, verb: str, given: Sequence[Tensor]) -> None:
-        if len(given) != len(self._state):
-            raise NodeError(
-                f"{verb} was given {len(given)} tensors; the stage has {len(self._state)}: "
-                f"{', '.join(self._names)}"
-            )
-        for name, mine, other in zip(self._names, self._state, given, strict=True):
-            if mine.shape != other.shape or mine.dtype != other.dtype:
-                raise NodeError(
-                    f"{verb} was given {_kind(other)} for {name}, which is {_kind(mine)}"
-                )
 
     def _compute(self, x: Tensor) -> Tensor:
         """The layers' output. The first time for a shape, count the bytes that autograd keeps
@@ -276,21 +286,9 @@ class LocalStage:
         key = (x.shape, x.dtype)
         if key in self._held:
             return self.layers(x)  # type: ignore[no-any-return]
-        kept: dict[int, int] = {}
-        weights = {t.untyped_storage().data_ptr() for t in self._state}
-
-        def note(t: Tensor) -> Tensor:
-            memory = t.untyped_storage().data_ptr()
-            if memory not in weights:
-                kept[memory] = max(kept.get(memory, 0), t.nbytes)
-            return t.detach()
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        kept = Kept(self._state)
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda t: t):
             y: Tensor = self.layers(x)
-        note(x), note(y)
-        self._held[key] = sum(kept.values())
+        kept.note(x, y)
+        self._held[key] = kept.bytes
         return y
-
-
-def _kind(t: Tensor) -> str:
-    return f"{t.dtype} {tuple(t.shape)}".removeprefix("torch.")

@@ -15,8 +15,13 @@ class Stage(Protocol):
     Several forwards may precede their backwards (pipelines): backward answers the oldest forward.
     """
 
-    def use(self, version: int) -> None:
+    def use(self, version: int, *, urgent: bool = False) -> None:
         """The next forward is to be with the weights after so many steps; its backward, too.
+
+        Args:
+            version: how many steps.
+            urgent: the error that answers it is waited for, with nothing else to do meanwhile: if
+                it can, the stage passes it on before it computes what else the backward takes.
 
         Raises:
             NodeError: the stage does not have them (any more).

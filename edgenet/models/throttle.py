@@ -78,9 +78,9 @@ class Throttled:
         self._journal = journal
         self._clock = clock or DeviceClock()
 
-    def use(self, version: int) -> None:
+    def use(self, version: int, *, urgent: bool = False) -> None:
         """The stage's use."""
-        self.stage.use(version)
+        self.stage.use(version, urgent=urgent)
 
     def forward(self, x: Tensor) -> Tensor:
         """The stage's forward, in the device's time."""

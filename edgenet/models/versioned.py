@@ -106,7 +106,7 @@ class VersionedStage:
         """Forwards that wait for their backward."""
         return len(self._open)
 
-    def use(self, version: int) -> None:
+    def use(self, version: int, *, urgent: bool = False) -> None:
         """The version for the next forward (else it is the newest)."""
         self._use = version
 

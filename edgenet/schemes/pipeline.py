@@ -38,7 +38,7 @@ from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
 from edgenet.schemes.layout import Layout, advise, arrange, needs, shortage
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.pipeline_options import PipelineOptions
-from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action
+from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action, urgent
 
 
 class End(Protocol):
@@ -53,12 +53,12 @@ class End(Protocol):
 
 def worker(before: End, after: End, stage: Stage, order: Sequence[Action], rounds: Rounds) -> None:
     """A stage between its two neighbours; `order` is its row of the timetable, for each round."""
-    updates = rounds.recall("updates", 0)
+    updates, waited_for = rounds.recall("updates", 0), urgent(order)
     for _ in rounds:
         for action in order:
             if action.verb == FORWARD:
                 x, labels, part = before.recv()
-                stage.use(updates + action.version)
+                stage.use(updates + action.version, urgent=action.unit in waited_for)
                 after.send(stage.forward(x), labels, part, kind=Kind.ACTIVATION)
             elif action.verb == BACKWARD:
                 before.send(stage.backward(after.recv()), kind=Kind.GRADIENT)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 FORWARD, BACKWARD, UPDATE = "F", "B", "U"
@@ -78,6 +79,13 @@ class Timetable:
                 newest = action.version
             most = max(most, len({newest, *open_}))
         return most
+
+
+def urgent(order: Sequence[Action]) -> frozenset[tuple[int, int]]:
+    """Units whose error the stage before waits for with nothing else to do: that of the last
+    backward before each update. `order` is a stage's row."""
+    pairs = pairwise(order)
+    return frozenset(a.unit for a, b in pairs if a.verb == BACKWARD and b.verb == UPDATE)
 
 
 SLIDING = ("model-parallel", "pipedream", "greedy", "mcpipe", "mcpipe-adaptive")
