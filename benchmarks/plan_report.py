@@ -14,7 +14,7 @@ from common import Figures
 from edgenet.results import text
 from edgenet.results.figures import COLOURS, MARKERS, picture
 
-TIME, BYTES = 0.20, 0.02
+TIME, BYTES, MEMORY = 0.20, 0.02, 0.20
 """How far a prediction may be off."""
 
 
@@ -28,10 +28,12 @@ class Point:
     measured_s: float
     predicted_bytes: int
     measured_bytes: int
+    node: str
+    """The one of which most memory is predicted."""
     predicted_memory_bytes: int
-    """Of the node with the most."""
+    """Of this node."""
     measured_memory_bytes: int
-    """Of the same node, its peak resident set."""
+    """Likewise, its peak resident set."""
 
     @property
     def time_error(self) -> float:
@@ -44,13 +46,19 @@ class Point:
         return self.predicted_bytes / max(1, self.measured_bytes) - bool(self.measured_bytes)
 
     @property
+    def memory_error(self) -> float:
+        """(predicted - measured) / measured."""
+        return self.predicted_memory_bytes / self.measured_memory_bytes - 1
+
+    @property
     def verdict(self) -> str:
-        """Whether both are near enough."""
+        """Whether all are near enough."""
         wrong = [
             what
             for what, error, most in (
                 ("time", self.time_error, TIME),
                 ("bytes", self.bytes_error, BYTES),
+                ("memory", self.memory_error, MEMORY),
             )
             if abs(error) > most
         ]
@@ -66,6 +74,8 @@ def summary(points: Sequence[Point]) -> Figures:
         "time_error_median": statistics.median(times),
         "time_error_worst": max(times),
         "bytes_error_worst": max(abs(point.bytes_error) for point in points),
+        "memory_error_median": statistics.median(abs(point.memory_error) for point in points),
+        "memory_error_worst": max(abs(point.memory_error) for point in points),
     }
 
 
@@ -75,11 +85,11 @@ def report(out: Path, points: Sequence[Point]) -> None:
     names = [field.name for field in fields(Point)]
     with (out / "points.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*names, "time_error", "bytes_error", "verdict"])
+        writer.writerow([*names, "time_error", "bytes_error", "memory_error", "verdict"])
         for point in points:
             own = [_cell(value) for value in asdict(point).values()]
             errors = f"{point.time_error:.4f}", f"{point.bytes_error:.5f}"
-            writer.writerow([*own, *errors, point.verdict])
+            writer.writerow([*own, *errors, f"{point.memory_error:.4f}", point.verdict])
     draw(out / "points.png", points)
     (out / "README.md").write_text(markdown(points), encoding="utf-8")
 
@@ -95,13 +105,16 @@ def markdown(points: Sequence[Point]) -> str:
         "# Predicted and measured",
         "",
         f"`edgenet plan` against runs: {told['hold']} of {told['predictions']} predictions are "
-        f"within {TIME:.0%} in time and {BYTES:.0%} in bytes; time is off by "
-        f"{told['time_error_median']:.1%} in the median and {told['time_error_worst']:.1%} at "
-        f"worst, bytes by {told['bytes_error_worst']:.2%} at worst. Written by benchmarks/plan.py.",
+        f"within {TIME:.0%} in time, {BYTES:.0%} in bytes and {MEMORY:.0%} in memory; time is off "
+        f"by {told['time_error_median']:.1%} in the median and {told['time_error_worst']:.1%} at "
+        f"worst, bytes by {told['bytes_error_worst']:.2%} at worst, memory by "
+        f"{told['memory_error_median']:.1%} in the median and {told['memory_error_worst']:.1%} at "
+        "worst. Memory is the peak resident set of the node of which most is predicted; Python "
+        "and torch are some 200 MB of it. Written by benchmarks/plan.py.",
         "",
         "| network | candidate | predicted | measured | off | predicted | measured | off | memory, "
-        "predicted | measured | verdict |",
-        "| --- " * 11 + "|",
+        "predicted | measured | off | verdict |",
+        "| --- " * 12 + "|",
     ]
     for point in points:
         lines.append(
@@ -109,7 +122,8 @@ def markdown(points: Sequence[Point]) -> str:
             f"{text.seconds(point.measured_s)} | {point.time_error:+.1%} | "
             f"{text.amount(point.predicted_bytes)} | {text.amount(point.measured_bytes)} | "
             f"{point.bytes_error:+.2%} | {text.amount(point.predicted_memory_bytes)} | "
-            f"{text.amount(point.measured_memory_bytes)} | {point.verdict} |"
+            f"{text.amount(point.measured_memory_bytes)} ({point.node}) | "
+            f"{point.memory_error:+.1%} | {point.verdict} |"
         )
     return "\n".join([*lines, "", "![predicted against measured](points.png)", ""])
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from edgenet.cli.trial import tried
 from edgenet.errors import DONE, EdgenetError
-from edgenet.launchers.local import Local, Request
 from edgenet.meters import power
 from edgenet.results import text
 from edgenet.shaping.choice import available
@@ -142,14 +142,11 @@ def _folder() -> Iterator[Finding]:
 def _run() -> Iterator[Finding]:
     """Everything together: the fork server, two processes, gloo between them, torch, results."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="edgenet-") as folder:
-        path = Path(folder) / "checkup.yaml"
-        path.write_text(_TOPOLOGY, encoding="utf-8")
-        try:
-            outcome = Local(say=lambda line: None).run(Request(path=path, out=Path(folder)))
-            error = outcome.error if outcome.exit_code != DONE else None
-        except (EdgenetError, OSError) as failed:
-            error = str(failed)
+    try:
+        outcome = tried(_TOPOLOGY)
+        error = outcome.error if outcome.exit_code != DONE else None
+    except (EdgenetError, OSError) as failed:
+        error = str(failed)
     if error is not None:
         remedy = "repeat it with `edgenet run topologies/quickstart.yaml` and EDGENET_DEBUG=1"
         yield Finding("two nodes", FAILS, error, remedy)

@@ -13,6 +13,7 @@ under the others (gfl with views apart) learners have a share of the samples eac
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli import arguments, timetable
 from edgenet.cli.tables import console, table
-from edgenet.errors import DONE, InputError
+from edgenet.errors import DONE, InputError, NodeError
 from edgenet.results import text
 from edgenet.results.compare import pareto
 from edgenet.results.figures import COLOURS, MARKERS, picture
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from edgenet.node.planner import Forecast
 
 HELP = "predict time, bytes, memory and energy of every scheme, cut, junction and placement"
+_NEXT_TO_NOTHING = """\
+name: base
+nodes: {server: {}, learner: {}}
+links: {wire: {rate: 20 Mbit, between: [server, learner]}}
+shaping: paced
+limits: none
+train: {scheme: fedavg, model: leaf-cnn-w4, data: {name: digits, train: 20, test: 20}, rounds: 1,
+        batch: 20, evaluate: 0}
+"""
 _COLUMNS = ("", "", "candidate", "a round", "sent", "memory (most)", "fits", "energy")
 
 
@@ -119,10 +129,24 @@ def forecasts(
     load(path, overrides)  # its own mistakes come first
     return predict(
         lambda changes: load(path, (*overrides, *changes)),
-        Costs(calibrate()),
+        Costs(calibrate(), base_bytes=_base_bytes()),
         schemes or tuple(PREDICTED),
         shared=shared,
     )
+
+
+@functools.cache
+def _base_bytes() -> int:
+    """What a node of a run here has resident that holds next to nothing: of two that are run."""
+    from edgenet.cli.trial import tried
+
+    outcome = tried(_NEXT_TO_NOTHING)
+    if outcome.exit_code != DONE:
+        raise NodeError(
+            f"two small nodes, whose memory a plan begins with, did not run: {outcome.error}; "
+            "`edgenet doctor` looks for the cause"
+        )
+    return max(int(node["peak_rss_bytes"]) for node in outcome.summary["nodes"].values())
 
 
 def _schemes(words: str | None) -> tuple[str, ...]:

@@ -35,19 +35,18 @@ class StageCost:
     weight_bytes: int
     """Parameters and buffers."""
     gradient_bytes: int
-    """Gradients, and the optimizer's own state."""
+    """Gradients."""
+    optimizer_bytes: int
+    """What the optimizer keeps: velocities, moments."""
     stash_bytes: int
     """What one open forward keeps."""
+    largest_bytes: int
+    """Of its tensors."""
 
     @property
     def train_s(self) -> float:
         """Forward, backward and step."""
         return self.forward_s + self.backward_s + self.step_s
-
-    @property
-    def memory_bytes(self) -> int:
-        """Everything that one batch needs at once."""
-        return self.weight_bytes + self.gradient_bytes + self.stash_bytes
 
     def of_batch(self, part: float) -> StageCost:
         """What `part` of the batch costs: the optimizer does not ask for its size."""
@@ -61,12 +60,15 @@ class StageCost:
             step_s=self.step_s * factor,
             weight_bytes=round(self.weight_bytes * factor),
             gradient_bytes=round(self.gradient_bytes * factor),
+            optimizer_bytes=round(self.optimizer_bytes * factor),
             stash_bytes=self.stash_bytes,  # its inputs, above all
+            largest_bytes=round(self.largest_bytes * factor),
         )
 
     def __add__(self, other: StageCost) -> StageCost:
         """Of both, one behind the other in one stage."""
-        return StageCost(**{k: v + getattr(other, k) for k, v in asdict(self).items()})
+        both = StageCost(**{k: v + getattr(other, k) for k, v in asdict(self).items()})
+        return replace(both, largest_bytes=max(self.largest_bytes, other.largest_bytes))
 
 
 def stage_cost(
@@ -102,14 +104,16 @@ def stage_cost(
         torch.set_num_threads(threads)
     forward_s, backward_s, step_s = (statistics.median(of) for of in zip(*laps, strict=True))
     trained = sum(p.nbytes for p in layers.parameters() if p.requires_grad)
-    copies = 1 + (2 if optimizer.name == "adam" else 1 if optimizer.momentum else 0)
+    copies = 2 if optimizer.name == "adam" else 1 if optimizer.momentum else 0
     cost = StageCost(
         forward_s=forward_s,
         backward_s=backward_s,
         step_s=step_s,
         weight_bytes=stage.weight_bytes,
-        gradient_bytes=copies * trained,
+        gradient_bytes=trained,
+        optimizer_bytes=copies * trained,
         stash_bytes=stash,
+        largest_bytes=max((t.nbytes for t in stage.state()), default=0),
     )
     return cost, y
 

@@ -35,7 +35,8 @@ from edgenet.node.substance import (
     whole_of,
 )
 
-_TEST_BATCH = 256
+TEST_BATCH = 256
+"""Samples at a time in a test of the model."""
 
 
 class NodeBench:
@@ -236,7 +237,7 @@ class NodeBench:
     def _test(self, models: Sequence[State], infer: Infer | None = None) -> tuple[float, float]:
         """(mean loss, accuracy) over the test set, dealt out among the models in turn."""
         if infer is not None:
-            score = evaluate_at(infer, self._dataset, _TEST_BATCH)
+            score = evaluate_at(infer, self._dataset, TEST_BATCH)
             return score.loss, score.accuracy
         model = self._shell().eval()
         names = tuple(model.state_dict())
@@ -244,7 +245,7 @@ class NodeBench:
         for i, tensors in enumerate(models):
             model.load_state_dict(dict(zip(names, tensors, strict=True)), assign=True)
             share = torch.arange(i, len(self._dataset.test_y), len(models))
-            part = evaluate(model, self._dataset, _TEST_BATCH, share)
+            part = evaluate(model, self._dataset, TEST_BATCH, share)
             loss += part.loss * part.samples
             right += part.accuracy * part.samples
             samples += part.samples

@@ -92,7 +92,7 @@ def _wiring(assignment: Assignment, plan: Plan, seat: Seat) -> Wiring:
         peers=frozenset(name for name, _ in seat.peers),
         channel=plan.channel,
         paced=assignment.shaping == "paced",
-        ring_bytes=_ring_bytes(plan, seat),
+        ring_bytes=ring_bytes(plan, seat),
         seed=plan.topology.seed,
         course=Timeline(plan.topology, Orders(assignment.run_dir, plan.renamed)).course,
         started=Start.of(assignment.run_dir).at,
@@ -110,7 +110,7 @@ def _tell_silent(
             journal.event("fault", peer=peer, what="silent", why="it was not heard")
 
 
-def _ring_bytes(plan: Plan, seat: Seat) -> int:
+def ring_bytes(plan: Plan, seat: Seat) -> int:
     """A node's part of the receive buffers of the whole run: every page of them comes into use."""
     ends = sum(len(other.peers) for other in plan.seats)
     return min(_NODE_RING_BYTES, _RUN_RING_BYTES * len(seat.peers) // max(1, ends))

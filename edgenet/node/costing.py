@@ -39,14 +39,17 @@ class Costs:
     Args:
         host_flops: this host's calibrated speed (edgenet.models.calibrate).
         budget_s: seconds to measure one stage.
+        base_bytes: resident memory of a node of a run here that holds next to nothing; 0: what
+            the node holds is told alone.
     """
 
-    def __init__(self, host_flops: float, budget_s: float = 0.4) -> None:
+    def __init__(self, host_flops: float, budget_s: float = 0.4, base_bytes: int = 0) -> None:
         self.host_flops, self._budget_s = host_flops, budget_s
+        self.base_bytes = base_bytes
         self._stages: dict[Hashable, tuple[StageCost, Tensor]] = {}
         self._calls: dict[Hashable, float] = {}
-        self.base_bytes: int = psutil.Process(os.getpid()).memory_info().rss
-        """Resident memory of a node before it has a model, about."""
+        self.alone_bytes: int = psutil.Process(os.getpid()).memory_info().rss
+        """Likewise, about, of one that shares no pages: a process that has computed."""
 
     def stage(
         self, key: Hashable, layers: nn.Module, x: Tensor, optimizer: Optimizer, *, first: bool

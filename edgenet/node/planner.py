@@ -25,6 +25,7 @@ from edgenet.models.layers import LayerList, LayerRow, table
 from edgenet.models.throttle import slowdown
 from edgenet.models.timing import StageCost
 from edgenet.node.costing import Costs
+from edgenet.node.footprint import Held, common_bytes, links_bytes, tested_bytes
 from edgenet.node.forecast import Medium, Turn, Way
 from edgenet.node.plan import Plan, Seat
 from edgenet.node.substance import dataset_of, eye_of, model_of, seeing, shares_of
@@ -51,9 +52,10 @@ class Forecast:
     once_bytes: int
     """Bytes before the first round only."""
     memory_bytes: Mapping[str, int]
-    """Node -> resident bytes at most: what a node holds anyway, weights, gradients, stash."""
+    """Node -> resident bytes at most in a run on this host, `peak_rss_bytes` (node.footprint)."""
     fits: Mapping[str, bool | None]
-    """Node -> whether its device has that memory; None where the device's is not known."""
+    """Node -> whether its device has the memory, where Python and torch are resident alone and as
+    a whole; None where the device's is not known."""
     energy_j: float | None
     """Joules a round of all nodes whose power is known; None if none's is."""
 
@@ -74,12 +76,12 @@ class Sketch:
     """Bytes of what is sent in a round that a broadcast would not carry again."""
     busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Node -> seconds of its own device in which it computes, in a round."""
-    held: dict[str, int] = field(default_factory=dict)
-    """Node -> bytes of weights, gradients, stash."""
+    held: dict[str, Held] = field(default_factory=dict)
+    """Node -> what it holds beyond what all nodes do."""
 
-    def hold(self, node: str, nbytes: int) -> None:
+    def hold(self, node: str, held: Held) -> None:
         """A node holds so much at a time."""
-        self.held[node] = max(self.held.get(node, 0), nbytes)
+        self.held[node] = self.held.get(node, held) | held
 
 
 class Planner:
@@ -104,6 +106,12 @@ class Planner:
             for seat in plan.seats
         }
         self.samples = {seat.name: self._samples(seat) for seat in plan.seats}
+        self.model_bytes = sum(row.weight_bytes for row in self.rows)
+        self.tested_bytes = 0
+        if self.train.evaluate:
+            self.tested_bytes = tested_bytes(self.model, self.dataset)
+        common = common_bytes(plan, self.dataset)
+        self._common = {s.name: common + links_bytes(plan, s.name) for s in plan.seats}
 
     def cast(self, role: str) -> tuple[str, ...]:
         """Who plays `role`."""
@@ -206,7 +214,9 @@ class Planner:
         rounds = self.train.rounds
         round_s = sketch.round_s + sketch.once_s / rounds
         sent = sketch.sent.total() + sketch.once.total() / rounds
-        memory = {node: self.costs.base_bytes + nbytes for node, nbytes in sketch.held.items()}
+        saves = self.plan.topology.faults.checkpoint != 0 and rounds > 1
+        own = {n: self._common[n] + held.most(saves=saves) for n, held in sketch.held.items()}
+        memory = {node: self.costs.base_bytes + nbytes for node, nbytes in own.items()}
         return Forecast(
             name=sketch.name,
             settings=sketch.settings,
@@ -216,7 +226,7 @@ class Planner:
             once_s=sketch.once_s,
             once_bytes=sketch.once.total(),
             memory_bytes=memory,
-            fits={node: self._fits(node, nbytes) for node, nbytes in memory.items()},
+            fits={n: self._fits(n, self.costs.alone_bytes + nbytes) for n, nbytes in own.items()},
             energy_j=self._energy_j(round_s, sketch),
         )
 

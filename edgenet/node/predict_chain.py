@@ -8,6 +8,7 @@ in pieces of equal length where there are very many.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,11 +16,14 @@ import torch
 
 from edgenet.links.protocol import Kind
 from edgenet.models.timing import StageCost
+from edgenet.node import footprint
 from edgenet.node.costing import message_bytes
 from edgenet.node.forecast import Chain, Hop, Turn, chain_s
 from edgenet.node.planner import Forecast, Planner, Sketch
 from edgenet.schemes.chain import NOWHERE
 
+_FLOAT = 4
+"""Bytes."""
 _MOST_SPREADS = 40
 """Ways of dealing layers out; of more than these only that in pieces of equal length is planned."""
 
@@ -35,7 +39,8 @@ def dealt_out(planner: Planner) -> Iterator[Forecast]:
         row = Row((first, *spread.stages), shapes)
         for rows, times in batches(planner).items():
             costs = [planner.cost(a, b, rows) for a, b in itertools.pairwise(ends)]
-            chain = row.chain(planner, sketch, costs, rows, times, planner.see_s(first, rows))
+            see_s, whole = planner.see_s(first, rows), planner.model_bytes
+            chain = row.chain(planner, sketch, costs, rows, times, see_s, whole)
             sketch.round_s += chain_s(chain, times)
         yield planner.finish(sketch)
 
@@ -49,10 +54,11 @@ class Row:
 
     def chain(
         self, planner: Planner, sketch: Sketch, costs: Sequence[StageCost], rows: int, times: int,
-        before_s: float,
+        before_s: float, whole: int,
     ) -> Chain:  # fmt: skip
-        """They in one of so many steps; `before_s`: host seconds before the first's forward. The
-        last has the loss."""
+        """They in one of so many steps; `before_s`: host seconds before the first's forward;
+        `whole`: bytes of the model that each of them keeps beside its own part. The last has the
+        loss."""
         turns = [planner.turn(node, cost) for node, cost in zip(self.nodes, costs, strict=True)]
         turns[0] = _later(turns[0], before_s)
         turns[-1] = _later(turns[-1], planner.loss_s(rows))
@@ -68,9 +74,18 @@ class Row:
             sketch.sent[a, b] += times * hop.up_bytes
             sketch.sent[b, a] += times * hop.down_bytes
             hops.append(hop)
-        for node, cost in zip(self.nodes, costs, strict=True):
+        crossing = [0, *(rows * math.prod(shape) * _FLOAT for shape in self.shapes), 0]
+        for number, (node, cost) in enumerate(zip(self.nodes, costs, strict=True)):
             sketch.busy_s[node] += times * planner.on(node, cost.train_s)
-            sketch.hold(node, cost.memory_bytes)
+            gathered = sum(each.weight_bytes for each in costs[1:]) + planner.tested_bytes
+            held = footprint.stage(
+                cost,
+                model=whole,
+                beside=whole - cost.weight_bytes,
+                messages=2 * sum(crossing[number : number + 2]),
+                reported=cost.weight_bytes if number else gathered,
+            )
+            sketch.hold(node, held)
         return Chain(turns, hops)
 
 

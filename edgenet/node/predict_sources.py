@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from edgenet.models.junction import Junction, branches_of, input_shape_of, width
 from edgenet.models.layers import LayerList
 from edgenet.models.parts import Linear
 from edgenet.models.timing import StageCost
+from edgenet.node import footprint
 from edgenet.node.costing import message_bytes
 from edgenet.node.forecast import Chain, Worker, star_s
 from edgenet.node.planner import Forecast, Planner, Sketch
@@ -42,12 +44,13 @@ def _merged(planner: Planner, at: int, name: str, setting: str) -> Iterator[Fore
     shapes = {source: planner.eye(source).shape for source in sources}
     draw, image = torch.Generator().manual_seed(0), planner.dataset.shape
     branches = branches_of(model, at, shapes, image, draw)
-    merge = _Merge(planner, at, widths_of(branches, shapes))
+    kept = sum(t.nbytes for layers in branches.values() for t in layers.state_dict().values())
+    merge = _Merge(planner, at, widths_of(branches, shapes), kept)
     for spread in spreads(planner, merge.names):
         full_name = f"{name}, {spread}" if spread.stages else name
         sketch = planner.begin(full_name, setting, *spread.settings)
         for rows, times in batches(planner).items():
-            workers = _sources(planner, sketch, branches, rows, times)
+            workers = _sources(planner, sketch, branches, rows, times, merge.weight_bytes)
             chain = merge.chain(sketch, spread, rows, times)
             sketch.round_s += star_s(workers, chain, times)
         number_bytes = message_bytes([1], Kind.CONTROL)  # of the epoch
@@ -56,8 +59,10 @@ def _merged(planner: Planner, at: int, name: str, setting: str) -> Iterator[Fore
 
 
 def _sources(
-    planner: Planner, sketch: Sketch, branches: Mapping[str, LayerList], rows: int, times: int
-) -> list[Worker]:
+    planner: Planner, sketch: Sketch, branches: Mapping[str, LayerList], rows: int, times: int,
+    whole: int,
+) -> list[Worker]:  # fmt: skip
+    """What the sources do in a step; each keeps the whole merged model, of `whole` bytes."""
     (server,), workers = planner.cast("server"), []
     train = planner.train
     for source, layers in branches.items():
@@ -78,7 +83,14 @@ def _sources(
         sketch.sent[source, server] += times * worker.up_bytes
         sketch.sent[server, source] += times * worker.down_bytes
         sketch.busy_s[source] += times * planner.on(source, cost.train_s)
-        sketch.hold(source, cost.memory_bytes + 2 * y.nbytes)
+        held = footprint.stage(
+            cost,
+            model=whole + planner.model_bytes,
+            beside=whole - cost.weight_bytes,
+            messages=2 * y.nbytes,
+            reported=cost.weight_bytes,
+        )
+        sketch.hold(source, held)
         workers.append(worker)
     return workers
 
@@ -86,8 +98,9 @@ def _sources(
 class _Merge:
     """The layers from the merge on: J, or the first layer made wide, and those behind it."""
 
-    def __init__(self, planner: Planner, at: int, widths: Mapping[str, int]) -> None:
+    def __init__(self, planner: Planner, at: int, widths: Mapping[str, int], branches: int) -> None:
         self._planner, self._at, self._widths = planner, at, widths
+        self._branches = branches
         self._has_junction = planner.train.scheme == "fpl"
         model = planner.model
         names = model.layer_names[at:]
@@ -106,8 +119,25 @@ class _Merge:
         costs = [self._cost(a, b, rows) for a, b in itertools.pairwise(ends)]
         joined_s = planner.costs.joined(rows, tuple(self._widths.values()))
         row = Row(nodes, [self._shapes[end - 1] for end in ends[1:-1]])
-        sketch.hold(nodes[0], costs[0].memory_bytes + 8 * rows * sum(self._widths.values()))
-        return row.chain(planner, sketch, costs, rows, times, joined_s)
+        chain = row.chain(planner, sketch, costs, rows, times, joined_s, self.weight_bytes)
+        held = sketch.held[nodes[0]]
+        came = 4 * rows * sum(self._widths.values())  # and is joined; and errors, likewise
+        more = replace(
+            held,
+            built=held.built + planner.model_bytes,
+            training=held.training + 4 * came,
+            reporting=held.reporting + self._branches,
+        )
+        sketch.hold(nodes[0], more)
+        return chain
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the whole merged model, the branches with it."""
+        offset = self._at - 1 if self._has_junction else self._at
+        behind = sum(row.weight_bytes for row in self._planner.rows[offset + 1 :])
+        inputs = sum(self._widths.values())
+        return self._branches + 4 * (inputs + 1) * self._outputs + behind
 
     def _cost(self, start: int, end: int, rows: int) -> StageCost:
         """Of the layers from number `start` of the merge on to before `end`."""

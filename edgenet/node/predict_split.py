@@ -17,6 +17,7 @@ from torch import Tensor
 
 from edgenet.links.protocol import Kind
 from edgenet.models.timing import StageCost
+from edgenet.node import footprint
 from edgenet.node.costing import message_bytes
 from edgenet.node.forecast import Chain, Worker, star_s
 from edgenet.node.planner import Forecast, Planner, Sketch
@@ -117,7 +118,7 @@ class _Cut:
         sizes, times = kinds[-1]
         self._make_steps(sizes, times, framed=True)
         for name in names:
-            self._sketch.hold(name, self._head.memory_bytes)
+            self._hold(name)
             self._sketch.sent[name, self._server] += self._closing
         self._planner.tell(self._sketch, self._server, names, self._opening)
 
@@ -129,11 +130,42 @@ class _Cut:
         cost = planner.cost(self._number, None, rows)
         sketch.round_s += star_s(list(workers.values()), self._tail(cost, sizes), times)
         sketch.busy_s[self._server] += times * planner.on(self._server, cost.train_s)
-        sketch.hold(self._server, cost.memory_bytes + 2 * self._smashed(rows).nbytes)
+        self._hold_server(cost, rows)
         for name, worker in workers.items():
             sketch.busy_s[name] += times * (worker.before_s + worker.after_s)
             sketch.sent[name, self._server] += times * worker.up_bytes
             sketch.sent[self._server, name] += times * worker.down_bytes
+
+    def _hold(self, client: str) -> None:
+        """A head that comes from the server, or goes there, is in a message as well."""
+        weights, smashed = self._head.weight_bytes, self._smashed(self._batch).nbytes
+        held = footprint.stage(
+            self._head,
+            model=self._planner.model_bytes,
+            beside=self._other(self._head) + (weights if self._closing else 0),
+            messages=2 * smashed,
+            reported=weights,
+        )
+        self._sketch.hold(client, held)
+
+    def _other(self, cost: StageCost) -> int:
+        """Every node makes the whole model; what another holds is freed, but stays resident."""
+        return self._planner.model_bytes - cost.weight_bytes
+
+    def _hold_server(self, cost: StageCost, rows: int) -> None:
+        """Of a step's activations and errors there is what came, what is joined, and what goes; of
+        the clients' heads, in the end, what came, their mean, and a copy to be written."""
+        heads, head = len(self._clients), self._head.weight_bytes
+        common = bool(self._closing)
+        held = footprint.stage(
+            cost,
+            model=self._planner.model_bytes,
+            beside=self._other(cost) + (2 * head if common else 0),
+            messages=4 * self._smashed(rows).nbytes,
+            saved=head if common else 0,
+            reported=(1 + (1 if common else 2) * heads) * head + self._planner.tested_bytes,
+        )
+        self._sketch.hold(self._server, held)
 
     def _tail(self, cost: StageCost, sizes: Mapping[str, int]) -> Chain:
         """The server's part of a step: uploads side by side, each client's own loss."""

@@ -11,7 +11,9 @@ from torch import Tensor
 from edgenet.links.protocol import Kind
 from edgenet.models.layers import LayerList
 from edgenet.models.timing import StageCost
+from edgenet.node import footprint
 from edgenet.node.costing import message_bytes
+from edgenet.node.footprint import Held
 from edgenet.node.forecast import Chain, Turn, Worker, star_s
 from edgenet.node.planner import Forecast, Planner, Sketch
 from edgenet.schemes.images import CHUNK
@@ -49,7 +51,7 @@ def images(planner: Planner) -> Iterator[Forecast]:
         arrivals = [way.arrival_s(size, (i + 1) * see_s) for i, size in enumerate(sizes)]
         sketch.once_s = max(sketch.once_s, arrivals[-1])
         sketch.once[name, server] = sum(sizes)
-        sketch.hold(name, sum(sizes))
+        sketch.hold(name, Held(always=sum(sizes)))
     full, rest = divmod(len(sources) * samples * planner.train.local_epochs, batch)
     steps = full + (1 if rest else 0)
     part = cost.of_batch(full + rest / batch)
@@ -58,7 +60,11 @@ def images(planner: Planner) -> Iterator[Forecast]:
     fetch_s = planner.costs.call(("seen", batch), lambda: planner.dataset.normalised(seen[at]))
     sketch.busy_s[server] = stage_s
     sketch.round_s = stage_s + steps * (planner.loss_s(batch) + fetch_s)
-    sketch.hold(server, cost.memory_bytes + 2 * len(sources) * sum(sizes))
+    came = len(sources) * sum(sizes)
+    held = footprint.stage(
+        cost, model=planner.model_bytes + 2 * came, beside=came, reported=planner.tested_bytes
+    )
+    sketch.hold(server, held)
     yield planner.finish(sketch)
 
 
@@ -84,11 +90,37 @@ def _fill(planner: Planner, sketch: Sketch, travelling: LayerList, *, anchored: 
         )
         sketch.busy_s[name] += epochs * stage_s
         sketch.sent[name, server] += back
-        sketch.hold(name, cost.memory_bytes + _nbytes(state))
+        sketch.hold(name, _learner(planner, cost, _nbytes(state), anchored=anchored))
     planner.tell(sketch, server, learners, there)
-    sketch.hold(server, cost.weight_bytes + (2 + len(learners)) * _nbytes(state))
+    sketch.hold(server, _server(planner, len(learners), _nbytes(state)))
     mean_s = planner.costs.mean(state, len(learners)) + planner.costs.copy(state)
     sketch.round_s = star_s(workers, Chain([Turn(forward_s=mean_s, backward_s=0.0, step_s=0.0)]), 1)
+
+
+def _learner(planner: Planner, cost: StageCost, travelling: int, *, anchored: bool) -> Held:
+    """What came stays until the next comes; what is sent is on its way when training is over."""
+    return footprint.stage(
+        cost,
+        model=planner.model_bytes,
+        beside=2 * travelling,
+        messages=cost.largest_bytes if anchored else 0,
+        reported=planner.model_bytes - travelling,
+    )
+
+
+def _server(planner: Planner, learners: int, travelling: int) -> Held:
+    """What the learners sent stays until they all have sent again. gfl has a model for each of
+    them, and two more, to test."""
+    whole, general = planner.model_bytes, planner.train.scheme == "gfl"
+    models = (learners + 2) * whole if general else whole
+    largest = max(t.nbytes for t in planner.model.state_dict().values())
+    return Held(
+        built=models,
+        always=models + learners * travelling,
+        training=(1 + learners) * travelling,
+        saving=travelling + largest,
+        reporting=planner.tested_bytes + learners * (whole - travelling),
+    )
 
 
 def _pass_s(planner: Planner, name: str, cost: StageCost, *, anchored: bool) -> tuple[float, float]:
