@@ -119,6 +119,7 @@ def forecasts(
     from edgenet.models.calibrate import calibrate
     from edgenet.node.costing import Costs
     from edgenet.node.predictions import PREDICTED, predict
+    from edgenet.shaping.cgroups import resident_bytes
 
     unknown = [name for name in schemes if name not in PREDICTED]
     if unknown:
@@ -129,7 +130,7 @@ def forecasts(
     load(path, overrides)  # its own mistakes come first
     return predict(
         lambda changes: load(path, (*overrides, *changes)),
-        Costs(calibrate(), base_bytes=_base_bytes()),
+        Costs(calibrate(), base_bytes=_base_bytes(), alone_bytes=resident_bytes()),
         schemes or tuple(PREDICTED),
         shared=shared,
     )

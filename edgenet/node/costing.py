@@ -5,14 +5,12 @@ Everything is measured once for all candidates that contain it.
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -39,17 +37,17 @@ class Costs:
     Args:
         host_flops: this host's calibrated speed (edgenet.models.calibrate).
         budget_s: seconds to measure one stage.
-        base_bytes: resident memory of a node of a run here that holds next to nothing; 0: what
-            the node holds is told alone.
+        base_bytes: resident memory of a node of a run here that holds next to nothing.
+        alone_bytes: likewise of a board's, which shares no pages with others.
     """
 
-    def __init__(self, host_flops: float, budget_s: float = 0.4, base_bytes: int = 0) -> None:
+    def __init__(
+        self, host_flops: float, budget_s: float = 0.4, base_bytes: int = 0, alone_bytes: int = 0
+    ) -> None:
         self.host_flops, self._budget_s = host_flops, budget_s
-        self.base_bytes = base_bytes
+        self.base_bytes, self.alone_bytes = base_bytes, alone_bytes
         self._stages: dict[Hashable, tuple[StageCost, Tensor]] = {}
         self._calls: dict[Hashable, float] = {}
-        self.alone_bytes: int = psutil.Process(os.getpid()).memory_info().rss
-        """Likewise, about, of one that shares no pages: a process that has computed."""
 
     def stage(
         self, key: Hashable, layers: nn.Module, x: Tensor, optimizer: Optimizer, *, first: bool
