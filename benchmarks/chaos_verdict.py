@@ -80,7 +80,7 @@ def _done(
 ) -> Verdict:
     lost = {fault.node for fault in hard} - cast.essential
     faults = seen.summary.get("faults", ())
-    told = {fault["peer"] for fault in faults if fault["what"] != "late"}
+    told = {fault["peer"] for fault in faults}
     if seen.weights is None:
         return Verdict(WRONG, "exit code 0 and no model.pt")
     if undisturbed is not None and same(seen.weights, undisturbed):
@@ -91,7 +91,8 @@ def _done(
         return Verdict(COMPLETE)
     if lost:
         return Verdict(WRONG, f"{', '.join(sorted(lost))} lost, but not in the summary's faults")
-    if undisturbed is None and not told - cast.essential:
+    gone = {fault["peer"] for fault in faults if fault["what"] != "late"}
+    if undisturbed is None and not gone - cast.essential:
         # As far as times let it be the same; who misses the deadline is late, not lost.
         return Verdict(SAME)
     off = "" if undisturbed is None else f", {_distance(seen.weights, undisturbed):.2g} apart"

@@ -92,6 +92,8 @@ def test_a_fault_that_leaves_the_mathematics_alone_leaves_the_weights(chaos: Any
     assert outcome(chaos, timed, undisturbed=None, summary=TOLD)[0] == "wrong"
     late = {"faults": [{**each, "what": "late"} for each in TOLD["faults"]]}
     assert outcome(chaos, timed, undisturbed=None, summary=late)[0] == "same weights"
+    cut = case(chaos, "cut", "learner1", scheme=chaos.plan.TIMED)  # found late before it is silent
+    assert outcome(chaos, cut, undisturbed=None, summary=late)[0] == "complete, loss recorded"
     restarted = case(chaos, "kill", "server", restart=2)
     assert outcome(chaos, restarted)[0] == "same weights"
     assert outcome(chaos, restarted, weights=OTHER, summary=TOLD)[0] == "wrong"
