@@ -141,7 +141,8 @@ def _nodes(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows = []
     for row in draw.node_rows(plan.topology):
         seat = seats.get(row[0])
-        rows.append(("-", "none", *row) if seat is None else (str(seat.rank), seat.role, *row))
+        without = ("-", "spare" if row[0] in plan.topology.faults.spares else "none")
+        rows.append((*(without if seat is None else (str(seat.rank), seat.role)), *row))
     return columns, rows if len(rows) <= draw.COLLAPSE_ABOVE else list(_folded(rows))
 
 
