@@ -15,6 +15,7 @@ from small_runs import assert_same, events
 from test_faults import Run, gone, start
 
 from edgenet.channels import Orders
+from edgenet.cli.main import main
 from edgenet.errors import TopologyError
 from edgenet.launchers.control import ask
 from edgenet.launchers.policy import Seat
@@ -56,10 +57,16 @@ seed: 4
     return loads(text, file="spares.yaml")
 
 
-def test_it_plays_no_role_and_is_written_out() -> None:
-    found = spec()
+def test_it_plays_no_role_and_is_written_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, path = spec(), tmp_path / "spares.yaml"
     assert loads(dump(found)).faults.spares == ("spare",)
     assert [seat.name for seat in resolve(found).seats] == ["worker0", "worker1", "worker2"]
+    path.write_text(dump(found), encoding="utf-8")
+    assert main(["check", str(path)]) == 0
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "- " in line[:4]]
+    assert row[:4] == ["-", "spare", "spare", "host"]
 
 
 @pytest.mark.parametrize(
