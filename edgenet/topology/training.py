@@ -68,7 +68,7 @@ def read_faults(entry: Entry, names: Names) -> Faults:
     if faults.spares and not faults.restart:
         raise section.fail(
             "has spares, but restart is 0; a spare takes part when all nodes are started again, so "
-            "set restart to how often that may be",
+            "set restart to how often that may be, or leave the spares and their nodes out",
             "spares",
         )
     if faults.silence_s <= faults.heartbeat_s:
