@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -83,6 +84,23 @@ def test_a_run_whose_launcher_was_killed_goes_on(tmp_path: Path) -> None:
     refused = edgenet("run", "--resume", run.path)
     assert refused.returncode == 2
     assert "this run is complete (80 rounds)" in refused.stderr
+
+
+def test_nobody_waits_for_a_node_that_had_left(tmp_path: Path) -> None:
+    faults = {"heartbeat": "1 s", "silence": "20 s", "join": "60 s", "checkpoint": 2}
+    leaves = TimedEvent(at_s=math.inf, at_round=3, kind="stop", target="learner1")
+    spec = replace(topology("fedavg", 2, faults, rounds=60), events=(leaves,))
+    file = tmp_path / "small.yaml"
+    file.write_text(dump(spec), encoding="utf-8")
+    run = killed_when(file, tmp_path / "out", lambda run: 10 in Shelf(run.path, "server").rounds())
+    done = edgenet("run", "--resume", run.path, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["nodes"]["learner1"]["status"] == "left"
+    assert [change["what"] for change in summary["changes"]] == ["stop"]
+    assert len(events(run.path, "learner1", "start")) == 1
+    start, joined = (events(run.path, "server", name)[-1]["t"] for name in ("start", "joined"))
+    assert joined - start < 30.0  # half of the time for which nodes wait for each other
 
 
 def stopped(spec: Topology, out: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:

@@ -240,6 +240,7 @@ def _job(order: dict[str, Any], listener: socket.socket, host_flops: float | Non
         shaping=order["shaping"],
         probe=order["probe"],
         resume=order["resume"],
+        later=tuple(order["later"]),
         store_host=listener.getsockname()[0],
         store_port=listener.getsockname()[1],
         host_flops=host_flops,

@@ -33,6 +33,8 @@ class Job:
     again: bool = False
     """The run is under way already: the node comes later than others, or again."""
 
+    later: tuple[str, ...] = ()
+    """Nodes that are not there when the others start; nobody waits for them."""
     limits: str = "none"
     """What holds nodes to their devices: 'cgroup', 'accounting' or 'none'."""
     shared_bytes: int = 0

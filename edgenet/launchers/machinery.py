@@ -93,6 +93,7 @@ def run_node(plan: Plan, name: str, job: Job) -> int:
             address=job.address,
             resume=job.resume,
             again=job.again,
+            later=job.later,
             limits=job.limits,
             shared_bytes=job.shared_bytes,
         )

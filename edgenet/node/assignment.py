@@ -53,3 +53,5 @@ class Assignment:
     """The address of this host under which peers reach its links."""
     again: bool = False
     """The run is under way already: the node comes later than others, or again."""
+    later: tuple[str, ...] = ()
+    """Nodes that are not there when the others start; nobody waits for them."""

@@ -20,7 +20,6 @@ from edgenet.meters import Journal
 from edgenet.meters.start import Start
 from edgenet.node.assignment import Assignment
 from edgenet.node.plan import Plan, Seat
-from edgenet.topology.comings import late_starters
 
 _CROWD = 64
 """With more nodes than this, heartbeat and silence stretch in proportion: on a host that holds
@@ -63,8 +62,7 @@ def connect(assignment: Assignment, journal: Journal) -> Iterator[tuple[Groups, 
     found: Mapping[str, WireLink | LinkError] = {}
     try:
         ranks = {other.name: other.rank for other in plan.seats}
-        later = late_starters(plan.topology.events)
-        there = [name for name, _ in seat.peers if name not in later]
+        there = [name for name, _ in seat.peers if name not in assignment.later]
         dial = [name for name in there if assignment.again or ranks[name] < seat.rank]
         found = endpoint.connect(
             dial=dial,
