@@ -80,7 +80,8 @@ place: {server: [server], stage: [fog]}
 """Name -> the topology."""
 
 QUICK: Mapping[str, Sequence[str]] = {
-    "wires": ("psl, cut C1", "psl, cut F1", "sfl, cut C2", "fedavg", "d-sgd, C2.. on learner0"),
+    "wires": ("psl, cut C1", "psl, cut F1", "sfl, cut C2", "sglr, cut F1", "fedavg",
+              "d-sgd, C2.. on learner0"),
     "cell": ("fpl, J->F1", "fpl, J->F2", "sl-vertical, cut C2", "gfl, averaged F1/F2",
              "transfer-images"),
     "fog": ("fpl, J->F1", "fpl, J->F1, F1.. on fog", "fpl, J->F2, F2.. on fog",
@@ -88,7 +89,7 @@ QUICK: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """Network -> candidates (patterns of fnmatch)."""
 USUAL: Mapping[str, Sequence[str]] = {
-    "wires": ("psl*", "sfl*", "ssl, cut C2", "fedavg", "d-sgd*learner0", "d-sgd*learner1"),
+    "wires": ("psl*", "sfl*", "ssl, cut C2", "sgl*", "fedavg", "d-sgd*learner0", "d-sgd*learner1"),
     "cell": ("fpl*", "sl-vertical*", "gfl*", "transfer-images", "fedavg"),
     "fog": ("fpl*", "sl-vertical*", "transfer-images"),
 }
