@@ -32,7 +32,7 @@ pytestmark = [
 SPEC = topology("fedavg", learners=2)
 BEATING = {"heartbeat": "1 s", "silence": "20 s"}
 ENDLESS = topology("fedavg", 2, {**BEATING, "checkpoint": 0}, rounds=100000)
-LONG = topology("fedavg", 2, {**BEATING, "checkpoint": 2}, rounds=60, evaluate=0)
+LONG = topology("fedavg", 2, {**BEATING, "checkpoint": 2}, rounds=150, evaluate=0)
 CARRIED = {"b0": ("learner0",), "b1": ("learner1", "server")}
 """The server is on no first board and no first rank."""
 
@@ -162,19 +162,20 @@ def saved(boards: Boards, name: str) -> list[int]:
     return sorted(set.intersection(*each))
 
 
-def kill(process: subprocess.Popen[str], boards: Boards) -> None:
+def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL to a deployment; its ssh clients, which stay behind, and their folder go as well."""
     clients = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
-    for each in psutil.process_iter(["cmdline"]):
-        words = " ".join(each.info["cmdline"] or ())
-        if each in clients or (str(boards.folder / "config") in words and "ControlPath" in words):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-                each.wait(WAIT_S)
     for folder in Path(tempfile.gettempdir()).glob("en-*"):
+        for each in psutil.process_iter(["cmdline"]):  # of the shared connections, which outlive it
+            if str(folder) in " ".join(each.info["cmdline"] or ()):
+                clients.append(each)
         shutil.rmtree(folder)
+    for each in clients:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    assert psutil.wait_procs(clients, timeout=WAIT_S)[1] == []
 
 
 def test_a_killed_deployment_goes_on_from_what_boards_have_kept(
@@ -185,7 +186,7 @@ def test_a_killed_deployment_goes_on_from_what_boards_have_kept(
     )
     for name in CARRIED:
         wait_for(lambda name=name: saved(boards, name)[-1:] > [5], f"checkpoints on {name}")
-    kill(process, boards)
+    kill(process)
     for name in CARRIED:
         wait_for(lambda name=name: not boards.processes(name), f"the end of the nodes on {name}")
     (run,) = (tmp_path / "out").iterdir()
