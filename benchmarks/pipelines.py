@@ -37,7 +37,7 @@ from edgenet.shaping.kernel import Kernel
 from edgenet.shaping.network import Network
 from edgenet.topology import loads
 
-WORKERS, BATCH, PARTS, STEPS, EPOCHS = 2, 32, 4, 10, 3
+WORKERS, BATCH, PARTS, STEPS, EPOCHS = 2, 32, 4, 10, 8
 LINK = "rate: 54 Mbit, delay: 5 ms"
 LOOPBACK = ("1f1b",)
 OVER_LINK = ("1f1b", "pipedream", "mcpipe-adaptive")

@@ -1,6 +1,7 @@
 """Calls on every port that a process and its children listen on, without the key and without end.
 
     python benchmarks/rogue_client.py PID [--per-second N] [--held N]
+    python benchmarks/rogue_client.py --bystander PORTS
 
 It looks for ports all the time, and on each of them it makes so many calls a second, of every kind
 in `CALLS`, and holds so many half-open conversations. SIGTERM ends it; it then says what it did.
@@ -12,12 +13,13 @@ import argparse
 import json
 import os
 import secrets
+import selectors
 import signal
 import socket
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -36,6 +38,9 @@ core, which would be the looking's and not the calls' share in what a run loses.
 _SETTLED = 10
 """Looks without a new port after which there is time."""
 _WRONG = Identity(node="learner0", key=b"another key", digest=bytes(32))
+
+_WAITING = 64
+"""Callers that a bystander keeps waiting on each of its ports."""
 
 Address = tuple[str, int]
 Call = Callable[[socket.socket], None]
@@ -197,6 +202,22 @@ class Rogue:
             self.told[f"{call}, {how}"] += 1
 
 
+def _stand_by(ports: int) -> None:
+    """Take whoever calls, say nothing, and hang up on the one who has waited for longest."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    waiting: deque[socket.socket] = deque()
+    with selectors.DefaultSelector() as selector:
+        for _ in range(ports):
+            selector.register(socket.create_server(("127.0.0.1", 0)), selectors.EVENT_READ)
+        print("listening", flush=True)
+        while True:
+            for key, _ in selector.select():
+                assert isinstance(key.fileobj, socket.socket)
+                waiting.append(key.fileobj.accept()[0])
+                if len(waiting) > _WAITING * ports:
+                    waiting.popleft().close()
+
+
 def _give_way() -> None:
     """What the rogue takes of the processor shall not be what slows the run down: it would be
     another machine's."""
@@ -208,11 +229,15 @@ def _give_way() -> None:
 def main() -> None:
     """Call until SIGTERM, or until the process has ended."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pid", type=int)
+    parser.add_argument("pid", type=int, nargs="?", help="whom to call on")
+    parser.add_argument("--bystander", type=int, metavar="PORTS", help="be called on instead")
     parser.add_argument("--per-second", type=float, default=50.0, help="calls on each port")
     parser.add_argument("--held", type=int, default=64, help="half-open calls on each port")
     given = parser.parse_args()
     _give_way()
+    if given.bystander:
+        _stand_by(given.bystander)
+        return
     rogue = Rogue(given.pid, given.per_second, given.held)
     signal.signal(signal.SIGTERM, rogue.stop)
     print("calling", flush=True)

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgenet.models.answer import answer
+
 
 class Stage(Protocol):
     """A run of layers with its optimizer. Knows neither first nor last, neither loss nor network.
@@ -64,6 +66,6 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Mean cross-entropy of logits (batch, classes) and labels (batch,); and d loss/d logits."""
     leaf = logits.detach().requires_grad_()
     loss = torch.nn.functional.cross_entropy(leaf, labels)
-    loss.backward()  # type: ignore[no-untyped-call]
+    answer(loss, torch.ones_like(loss))
     assert leaf.grad is not None
     return loss.item(), leaf.grad
