@@ -234,10 +234,10 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=50.0, help="calls on each port")
     parser.add_argument("--held", type=int, default=64, help="half-open calls on each port")
     given = parser.parse_args()
-    _give_way()
     if given.bystander:
         _stand_by(given.bystander)
         return
+    _give_way()
     rogue = Rogue(given.pid, given.per_second, given.held)
     signal.signal(signal.SIGTERM, rogue.stop)
     print("calling", flush=True)
