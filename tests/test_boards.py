@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -12,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facilities import needs
 
 from edgenet.errors import InputError, TopologyError
+from edgenet.launchers.boards import wireguard
 from edgenet.launchers.boards.checks import complaints
 from edgenet.launchers.boards.deploy import Deployment, Request
 from edgenet.launchers.boards.fleet import Fleet, Post
@@ -255,3 +259,28 @@ def test_hosts_must_share_the_seats_between_them(names: tuple[str, ...], said: s
     with pytest.raises(InputError, match=said):
         check_names(names, ("server", "cam0", "cam1"))
     check_names(("cam1", "server", "cam0"), ("server", "cam0", "cam1"))
+
+
+@pytest.mark.root
+@needs("root", "WireGuard")
+def test_a_board_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wireguard, "FOLDER", tmp_path)
+    monkeypatch.setattr(wireguard, "_HANDSHAKE_S", 0.5)
+    devices = socket.if_nameindex()
+    peer = {"name": "b1", "public": "A" * 43 + "=", "endpoint": "127.0.0.1:9", "calls": True}
+    orders = iter([{"peers": [{**peer, "address": "10.99.99.2/32"}]}, {"do": "call"}])
+    said: list[dict[str, Any]] = []
+
+    def say(**fields: Any) -> None:
+        said.append(fields)
+
+    order = {"name": f"edgenet-t{os.getpid()}"[:15], "address": "10.99.99.1/24"}
+    wireguard.tunnel(order, say, lambda: next(orders))
+    assert [*said[0]] == ["public", "port"]
+    assert said[1] == {"knows": True}
+    assert said[2:] == [
+        {"failed": "no WireGuard handshake with 'b1' at 127.0.0.1:9 within 0 s; let UDP through"}
+    ]
+    assert socket.if_nameindex() == devices

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edgenet.errors import InputError
 from edgenet.launchers.boards.hosts import Board
@@ -17,6 +18,19 @@ from edgenet.launchers.supervisor import StopSignals
 
 MOST = 254
 _S = 60.0
+
+
+@dataclass(frozen=True)
+class _End:
+    """One board's, of all its tunnels."""
+
+    call: Talk
+    public: str
+    """Its key."""
+    endpoint: str
+    """Where it is called, over the outer network."""
+    address: str
+    """Inside."""
 
 
 @contextmanager
@@ -38,27 +52,45 @@ def tunnelled(
     name = f"edgenet-{secrets.token_hex(3)}"  # an interface's name has 15 characters
     with ExitStack() as calls:
 
-        def make(board: Board) -> tuple[Talk, str, str]:
-            address = f"{inside[board.name]}/24"
-            call = reach.ask(board, do="tunnel", name=name, address=address)
+        def make(board: Board) -> _End:
+            address = inside[board.name]
+            call = reach.ask(board, do="tunnel", name=name, address=f"{address}/24")
             calls.callback(call.close)  # which removes it
             said = call.hear("public", _S)
             host = f"[{board.address}]" if ":" in board.address else board.address
-            return call, said["public"], f"{host}:{said['port']}"
+            return _End(call, said["public"], f"{host}:{said['port']}", f"{address}/32")
 
         ends = everywhere(boards, make, stop, reach)
         all_well(ends, "make a tunnel")
         made = {name: end for name, end in ends.items() if not isinstance(end, BoardError)}
 
-        def join(board: Board) -> None:
-            peers = [
-                {"public": public, "endpoint": endpoint, "address": f"{inside[peer]}/32"}
-                for peer, (_, public, endpoint) in made.items()
-                if peer != board.name
-            ]
-            call = made[board.name][0]
-            call.wire.send(peers=peers)
+        def introduce(board: Board) -> None:
+            call = made[board.name].call
+            call.wire.send(peers=_peers(made, board.name))
+            call.hear("knows", _S)
+
+        def shake_hands(board: Board) -> None:
+            call = made[board.name].call
+            call.wire.send(do="call")
             call.hear("stands", _S)
 
-        all_well(everywhere(boards, join, stop, reach), "make a tunnel")
+        for step in (introduce, shake_hands):
+            all_well(everywhere(boards, step, stop, reach), "make a tunnel")
         yield tuple(replace(board, address=inside[board.name]) for board in boards)
+
+
+def _peers(made: Mapping[str, _End], name: str) -> list[dict[str, Any]]:
+    """What a board is told of the others.
+
+    Of two boards one calls: where both do at once, each may drop the other's call, and neither
+    calls again for 5 s.
+    """
+    order = list(made)
+    return [
+        {
+            **{"name": peer, "public": end.public, "endpoint": end.endpoint},
+            **{"address": end.address, "calls": order.index(name) < order.index(peer)},
+        }
+        for peer, end in made.items()
+        if peer != name
+    ]

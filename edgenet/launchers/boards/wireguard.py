@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ FOLDER = Path.home() / ".edgenet" / "tunnels"
 """A locked file for each interface that stands."""
 PREFIX = "edgenet-"
 _KEEPALIVE_S = 20
+_HANDSHAKE_S = 22.0
+"""Time for three more tries: WireGuard calls again after 5 s."""
+_POLL_S = 0.1
 
 
 def tunnel(
@@ -40,16 +44,49 @@ def tunnel(
             _ip("address", "add", order["address"], "dev", name)
             _ip("link", "set", name, "up")
             say(public=public.strip(), port=int(_wg("show", name, "listen-port")))
-            for peer in hear()["peers"]:
+            peers = hear()["peers"]
+            for peer in peers:
                 _wg(
                     *("set", name, "peer", peer["public"], "endpoint", peer["endpoint"]),
-                    *("allowed-ips", peer["address"], "persistent-keepalive", str(_KEEPALIVE_S)),
+                    *("allowed-ips", peer["address"]),
                 )
+            say(knows=True)
+            hear()  # until all others do, too: who does not know the caller does not answer it
+            for peer in peers:
+                if peer["calls"]:
+                    _keep(name, peer)  # which shakes hands at once
+            silent = _unheard(name, peers)
+            if silent:
+                say(failed=_no_answer(silent))
+                return
+            for peer in peers:
+                _keep(name, peer)
             say(stands=True)
             hear()
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         say(failed=f"no WireGuard: {said.strip().splitlines()[-1]}; see docs/boards.md")
+
+
+def _keep(name: str, peer: dict[str, Any]) -> None:
+    _wg("set", name, "peer", peer["public"], "persistent-keepalive", str(_KEEPALIVE_S))
+
+
+def _unheard(name: str, peers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those with whom no hands have been shaken in time."""
+    end = time.monotonic() + _HANDSHAKE_S
+    while True:
+        lines = _wg("show", name, "latest-handshakes").splitlines()
+        done = {public for public, at in map(str.split, lines) if int(at)}
+        silent = [peer for peer in peers if peer["public"] not in done]
+        if not silent or time.monotonic() > end:
+            return silent
+        time.sleep(_POLL_S)
+
+
+def _no_answer(silent: list[dict[str, Any]]) -> str:
+    who = ", ".join(f"'{peer['name']}' at {peer['endpoint']}" for peer in silent)
+    return f"no WireGuard handshake with {who} within {_HANDSHAKE_S:.0f} s; let UDP through"
 
 
 @contextlib.contextmanager
