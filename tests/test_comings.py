@@ -274,6 +274,13 @@ def test_who_had_come_or_left_by_then_is_there_or_not(
     journal.close()
     comings.close()
     assert stage.told == told
+    said = [event.text("what") for event in launcher_events(run) if event.name == "change"]
+    kills = sum(what == "SIGKILL" for what, _ in told)
+    assert said.count("kill") == kills  # only those that were carried out
+    assert [what for what in said if what != "kill"] == ["start", "stop", "start"]
+    Comings(run, loads(text), referee, stage, lambda *_: None, print, point=Point(6)).close()
+    again = [event.text("what") for event in launcher_events(run) if event.name == "change"]
+    assert again == said  # and once
 
 
 # ---- what journals tell ----------------------------------------------------------------------

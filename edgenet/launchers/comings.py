@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from edgenet.errors import BAD_INPUT
@@ -28,6 +28,7 @@ from edgenet.launchers.witness import Witness
 from edgenet.meters import Journal
 from edgenet.meters.clock import RunClock
 from edgenet.meters.start import Start
+from edgenet.results.events import launcher_events
 from edgenet.results.rundir import RunDir
 from edgenet.topology.comings import COMINGS, late_starters, left
 from edgenet.topology.events import sentence
@@ -87,6 +88,8 @@ class Comings:
         self.later = left(past) | late_starters(self._events)
         """The nodes that are not there when the run begins, or goes on."""
         referee.absent |= self.later
+        for event in self._unsaid(past):
+            self._say_happened(event, 0.0)
 
     def ended(self, name: str) -> bool:
         """A node has ended, the referee knows: start it, or all of them, again if that is wanted.
@@ -189,12 +192,32 @@ class Comings:
             self._referee.absent.add(name)
             self._starter.signal(name, signal.SIGTERM)
             self._leaving[name] = time.monotonic() + self._referee.limits.term_s
-        when = "asked_s" if event.at_round is None else "asked_round"
-        asked = event.at_s if event.at_round is None else event.at_round
-        fields = {"what": event.kind, "target": name, "says": sentence(event), when: asked}
-        self._note("change", late_s=round(late_s, 4), **fields)
+        self._say_happened(event, late_s)
+
+    def _unsaid(self, past: Sequence[TimedEvent]) -> list[TimedEvent]:
+        """The comings and goings that an earlier attempt was killed before it could write down. The
+        run goes on as if they had happened, so it must say so."""
+        if not past:
+            return []
+        said = [event.fields for event in launcher_events(self._run) if event.name == "change"]
+
+        def known(event: TimedEvent) -> bool:
+            return any(_asked(event).items() <= fields.items() for fields in said)
+
+        return [event for event in past if event.kind != "kill" and not known(event)]
+
+    def _say_happened(self, event: TimedEvent, late_s: float) -> None:
+        says = sentence(event)
+        self._note("change", says=says, late_s=round(late_s, 4), **_asked(event))
 
     def _note(self, event_: str, **fields: Any) -> None:
         if self._journal is None:
             self._journal = Journal(self._run.events_file, clock=RunClock(self._run.path))
         self._journal.event(event_, **fields)
+
+
+def _asked(event: TimedEvent) -> dict[str, Any]:
+    """What was to happen, as the journal has it."""
+    rounds = event.at_round is not None
+    asked = {"asked_round": event.at_round} if rounds else {"asked_s": event.at_s}
+    return {"what": event.kind, "target": event.target, **asked}

@@ -25,9 +25,11 @@ def status(node: NodeTally, tally: Tally, *, later: bool) -> str:
     """
     if later and node.start_s is None:
         return ABSENT
-    told = [event.text("what") for event in tally.changes if event.text("target") == node.name]
-    comings = [what for what in told if what in ("start", "stop", "kill")]
-    if node.status == "interrupted" and comings[-1:] == ["stop"]:
+    told = [event for event in tally.changes if event.text("target") == node.name]
+    comings = [event for event in told if event.text("what") in ("start", "stop", "kill")]
+    # Once it has ended, as the launcher did, a run that is resumed may say that it had left.
+    obeyed = node.status == "interrupted" or (comings and comings[-1].t > node.last_s)
+    if obeyed and comings and comings[-1].text("what") == "stop":
         return LEFT
     return node.status or LOST
 
