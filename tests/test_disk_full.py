@@ -87,6 +87,8 @@ def test_a_run_goes_on_without_who_cannot_write_and_with_who_cannot_save(
     assert "Traceback" not in err
     assert summary["rounds"] == 15
     assert [fault["peer"] for fault in summary["faults"]] == ["learner1"]
+    assert summary["nodes"]["learner1"]["status"] == "failed"
+    assert "make room" in summary["nodes"]["learner1"]["error"]
     assert summary["nodes"]["learner2"]["status"] == "done"
     (warning,) = (event["text"] for event in events(run.out, "learner2", "log"))
     assert warning == "no more checkpoints: File too large"

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, UNWRITABLE
+from edgenet.results.comings import SPEECHLESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class End:
     def __str__(self) -> str:
         """'was killed by SIGKILL' or 'ended with exit code 3'."""
         if self.code == UNWRITABLE:
-            return "cannot write into its folder any more; make room on its disk"
+            return SPEECHLESS
         if self.signal is not None:
             return f"was killed by {signal.Signals(self.signal).name}"
         return f"ended with exit code {self.code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgenet.errors import UNWRITABLE
 from edgenet.results.events import Event
 from edgenet.results.tally import NodeTally, Tally
 
@@ -13,15 +14,18 @@ LEFT = "left"
 """... of one that ended because the topology said so."""
 ABSENT = "absent"
 """... of one that was to come later, and never did."""
+SPEECHLESS = "cannot write into its folder any more; make room on its disk"
+"""What became of a node that had no place left to write down why it ends."""
 
 
-def status(node: NodeTally, tally: Tally, *, later: bool) -> str:
+def status(node: NodeTally, tally: Tally, *, later: bool, code: int | None = None) -> str:
     """How a node ended.
 
     Args:
         node: which.
         tally: of the whole run.
         later: whether it was not to be there from the start.
+        code: that its process ended with; None if it is not known, or a signal ended it.
     """
     if later and node.start_s is None:
         return ABSENT
@@ -31,7 +35,7 @@ def status(node: NodeTally, tally: Tally, *, later: bool) -> str:
     obeyed = node.status == "interrupted" or (comings and comings[-1].t > node.last_s)
     if obeyed and comings and comings[-1].text("what") == "stop":
         return LEFT
-    return node.status or LOST
+    return node.status or ("failed" if code == UNWRITABLE else LOST)
 
 
 def restarts(tally: Tally) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from edgenet.devices import PROFILES, Device, as_device
 from edgenet.devices.radio import RADIOS
 from edgenet.errors import BAD_INPUT, DONE, INTERRUPTED, NODE_FAILED
 from edgenet.meters import energy
-from edgenet.results.comings import restarts, status
+from edgenet.results.comings import SPEECHLESS, restarts, status
 from edgenet.results.events import Event
 from edgenet.results.kernel import reconciled
 from edgenet.results.rundir import SCHEMA_VERSION
@@ -43,10 +43,8 @@ def summarize(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     """
     rounds = tally.rounds
     code = _exit_code(run, tally)
-    known = run.get("nodes")
-    abouts = known if isinstance(known, Mapping) else {}
     nodes = {
-        name: _node(node, _status(node, tally, abouts), _energy(node, tally, run))
+        name: _node(node, _status(node, tally, run), _energy(node, tally, run))
         for name, node in tally.nodes.items()
     }
     intensity = float(run.get("carbon_kg_per_kwh", energy.CARBON_KG_PER_KWH))
@@ -93,17 +91,28 @@ def _bytes(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     return {**tally.ledger.as_dict(), "lost": tally.ledger.lost, "kernel": kernel}
 
 
-def _status(node: NodeTally, tally: Tally, abouts: Mapping[str, Any]) -> str:
-    about = abouts.get(node.name)
-    return status(node, tally, later=isinstance(about, Mapping) and bool(about.get("later")))
+def _status(node: NodeTally, tally: Tally, run: Mapping[str, Any]) -> str:
+    about, ended = _of(run, "nodes", node.name), _of(run, "ended", node.name)
+    code = ended.get("code")
+    return status(
+        node, tally, later=bool(about.get("later")), code=code if isinstance(code, int) else None
+    )
+
+
+def _of(run: Mapping[str, Any], key: str, node: str) -> Mapping[str, Any]:
+    """What run.json says of a node under a key; empty if that is nothing."""
+    known = run.get(key)
+    own = known.get(node) if isinstance(known, Mapping) else None
+    return own if isinstance(own, Mapping) else {}
 
 
 def _node(node: NodeTally, status: str, joules: dict[str, Any] | None) -> dict[str, Any]:
+    error = node.error or (SPEECHLESS if status == "failed" and node.status is None else "")
     return {
         "role": node.role,
         "device": node.device,
         "status": status,
-        **({"error": node.error} if node.error else {}),
+        **({"error": error} if error else {}),
         "compute_s": node.spans_s.get("compute", 0.0) + node.slowdown_s,
         "slowdown_s": node.slowdown_s,
         "emulated_s": node.emulated_s,
