@@ -86,7 +86,33 @@ def test_who_talks_without_proof_gives_way_after_a_moment() -> None:
     with answering(talking=2, grace_s=0.2) as listener, contextlib.ExitStack() as stack:
         stalling = [stack.enter_context(call(listener, b"wait!")) for _ in range(2)]
         assert ask(listener) == b"yes"
-        assert all(hung_up(sock) for sock in stalling)
+        assert hung_up(stalling[0])  # and the other when a third one needs its place
+
+
+def test_no_more_callers_talk_than_may() -> None:
+    """Not even where all say their first words at the same moment."""
+    most, now, peak, lock = 4, 0, 0, threading.Lock()
+
+    def serve(caller: socket.socket, proven: Callable[[], None]) -> None:
+        nonlocal now, peak
+        with lock:
+            now += 1
+            peak = max(peak, now)
+        with caller:
+            time.sleep(0.02)  # talks for a while
+            caller.sendall(b"yes" if caller.recv(1) else b"no")
+        with lock:
+            now -= 1
+
+    bounds = Bounds(first_bytes=1, talking=most)
+    listener = Listener(listen(), serve, bounds)
+    with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(call(listener)) for _ in range(5 * most)]
+        time.sleep(0.1)  # all of them have been taken
+        for sock in callers:
+            sock.sendall(b"x")
+        assert [sock.recv(3) for sock in callers] == [b"yes"] * len(callers)
+    assert 1 <= peak <= most
 
 
 def test_callers_beyond_the_rate_wait() -> None:

@@ -8,6 +8,7 @@ and callers beyond a rate wait in the kernel, so that answering them cannot slow
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import socket
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 
 _BACKLOG = 1024
 _TICK_S = 0.25
+_GATHER_S = 0.02
+"""A listener wakes no more often than this, however many call."""
 _FEW_FILES_S = 0.1
 """Pause after the system refused a connection (no file descriptor left), before the next try."""
 
@@ -79,6 +82,7 @@ class Listener:
         self._talking: dict[int, _Caller] = {}
         self._lock = threading.Lock()
         self._tokens, self._counted_at = float(bounds.burst), time.monotonic()
+        self._woke_at = -math.inf
         self._wakeup = os.pipe()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
@@ -106,12 +110,13 @@ class Listener:
             while not self._closed:
                 pause_s = self._pause_s()
                 _watch(selector, self._sock, pause_s == 0.0)
-                for key, _ in selector.select(pause_s or _TICK_S):
+                for key, _ in selector.select(pause_s or (_TICK_S if self._silent else None)):
                     if key.fileobj is self._sock:
-                        self._accept(selector)
-                    elif key.fd != self._wakeup[0]:
+                        self._accept_all(selector)
+                    elif key.fd in self._silent and not self._crowded():
                         self._promote(selector, key.fd)
                 self._forget(selector, time.monotonic() - self._bounds.patience_s)
+                self._rest()
             self._forget(selector, float("inf"))
         os.close(self._wakeup[0])
 
@@ -122,9 +127,12 @@ class Listener:
         self._tokens, self._counted_at = min(float(bounds.burst), self._tokens + earned), now
         if self._tokens < 1.0:
             return (1.0 - self._tokens) / bounds.per_s
+        return self._make_room(now) if self._crowded() else 0.0
+
+    def _crowded(self) -> bool:
+        """Whether nobody more may talk before somebody has proven himself, or gone."""
         with self._lock:
-            crowded = len(self._talking) >= bounds.talking
-        return self._make_room(now) if crowded else 0.0
+            return len(self._talking) >= self._bounds.talking
 
     def _make_room(self, now: float) -> float:
         """Hang up on the strangers who have talked for too long; seconds until one may go."""
@@ -136,14 +144,29 @@ class Listener:
                     caller.sock.shutdown(socket.SHUT_RDWR)  # its thread does the rest
         return _TICK_S / 10
 
-    def _accept(self, selector: selectors.BaseSelector) -> None:
+    def _rest(self) -> None:
+        """Let those gather who come one after the other. To be woken costs the node more than what
+        most callers are worth."""
+        now = time.monotonic()
+        early_s = max(0.0, self._woke_at + _GATHER_S - now)
+        self._woke_at = now + early_s
+        if early_s and not self._closed:
+            time.sleep(early_s)
+
+    def _accept_all(self, selector: selectors.BaseSelector) -> None:
+        """Take those who wait, as far as the rate allows."""
+        while self._tokens >= 1.0 and self._accept(selector):
+            pass
+
+    def _accept(self, selector: selectors.BaseSelector) -> bool:
+        """Take one caller; whether there was one."""
         try:
             sock, address = self._sock.accept()
         except BlockingIOError:
-            return
+            return False
         except OSError:  # it hung up before it was taken, or no file descriptor is left
             self._tokens -= _FEW_FILES_S * self._bounds.per_s
-            return
+            return False
         self._tokens -= 1.0
         if len(self._silent) >= self._bounds.silent:
             self._drop(selector, self._oldest())
@@ -151,6 +174,7 @@ class Listener:
         _wait_for(sock, self._bounds.first_bytes)
         self._silent[sock.fileno()] = _Caller(sock, address[0], time.monotonic())
         selector.register(sock, selectors.EVENT_READ)
+        return True
 
     def _oldest(self) -> int:
         """Of the address with the most silent callers, the one that has been so for longest."""
