@@ -1,7 +1,7 @@
 """Calls on every port that a process and its children listen on, without the key and without end.
 
-    python benchmarks/rogue_client.py PID [--per-second N] [--held N]
-    python benchmarks/rogue_client.py --bystander PORTS
+    python benchmarks/rogue_client.py PID [--per-second N] [--held N] [--cores C ...]
+    python benchmarks/rogue_client.py --bystander PORTS [--cores C ...]
 
 It looks for ports all the time, and on each of them it makes so many calls a second, of every kind
 in `CALLS`, and holds so many half-open conversations. SIGTERM ends it; it then says what it did.
@@ -233,7 +233,10 @@ def main() -> None:
     parser.add_argument("--bystander", type=int, metavar="PORTS", help="be called on instead")
     parser.add_argument("--per-second", type=float, default=50.0, help="calls on each port")
     parser.add_argument("--held", type=int, default=64, help="half-open calls on each port")
+    parser.add_argument("--cores", type=int, nargs="+", help="to run on these alone")
     given = parser.parse_args()
+    if given.cores:
+        os.sched_setaffinity(0, given.cores)
     if given.bystander:
         _stand_by(given.bystander)
         return
