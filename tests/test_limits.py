@@ -194,3 +194,26 @@ train: {{scheme: {scheme}, model: alexnet, rounds: 2, batch: 32, {CUT[scheme]}
     states = {name: node["status"] for name, node in told["nodes"].items()}
     assert states == {"server": "done", "learner": "done", "tiny": "failed"}
     assert [fault["peer"] for fault in told["faults"]] == ["tiny"]
+
+
+@needs("root", "control groups")
+def test_the_run_ends_with_a_server_that_outgrew_its_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"""\
+name: outgrown
+devices: {{small: {{memory_bytes: {300 * MIB}, cores: 1}}}}
+nodes: {{server: {{device: small}}, learner: {{device: host, count: 2}}}}
+links: {{lan: {{base: server, members: learner}}}}
+shaping: none
+limits: cgroup
+train: {{scheme: fedavg, model: alexnet, rounds: 2, batch: 32,
+        data: {{name: digits, train: 64, test: 16}}}}
+""")
+    assert main(["run", str(path), "--out", str(tmp_path / "runs"), "--format", "json"]) == 3
+    summary, said = capsys.readouterr()
+    assert "server wanted more than the 300 MiB of its device 'small', and the kernel" in said
+    states = {name: node["status"] for name, node in json.loads(summary)["nodes"].items()}
+    assert states["server"] == "failed"
+    assert {states["learner0"], states["learner1"]} <= {"failed", "interrupted"}
