@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from facilities import needs
+from facilities import have, needs
 from small_runs import assert_same, topology
 from small_runs import run as run_here
 from ssh_boards import WAIT_S, Boards, Capture, ended, interrupt, wait_for
@@ -200,7 +200,8 @@ def test_a_killed_deployment_goes_on_from_what_boards_have_kept(
     shutil.move(away, kept)
 
     common = max(set(saved(boards, "b0")) & set(saved(boards, "b1")))
-    code, said = ended(boards.deploy("--hosts", hosts, "--resume", run))
+    encrypted = ["--wireguard"] if have("WireGuard") else []
+    code, said = ended(boards.deploy("--hosts", hosts, "--resume", run, *encrypted))
     assert code == 0, said
     assert f"goes on after round {common} of {LONG.train.rounds}" in said
     here = run_here(LONG, tmp_path / "here").state
