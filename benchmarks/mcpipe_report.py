@@ -21,7 +21,7 @@ from mcpipe_cells import (
 )
 from sglr_points import spread
 
-from edgenet.results.figures import picture
+from edgenet.results.figures import picture, plain_log
 
 Drawn = Mapping[tuple[int, str], Mapping[str, Curve]]
 """(number of the figure, link) -> scheme -> its curve."""
@@ -55,9 +55,11 @@ def draw(path: Path, setting: Setting, drawn: Drawn) -> None:
             for scheme, curve in drawn[setting.number, link].items():
                 minutes = [n * curve.epoch_s / 60 for n in range(len(curve.mean) + 1)]
                 place.plot(minutes, [0.1, *curve.mean], label=scheme)
-            place.set(xlabel="time (minutes)", ylabel="accuracy", xscale="symlog",
+            plain_log(place.xaxis, from_zero=0.05)
+            place.set(xlabel="time (minutes)", ylabel="accuracy", xlim=(0, None),
                       title=f"{link}, {setting.workers} workers, {setting.data}")  # fmt: skip
-        axes[0][-1].legend(fontsize=7)
+        lines = axes[0][0].get_legend_handles_labels()
+        axes[0][0].figure.legend(*lines, loc="outside lower center", ncols=5)
 
 
 def write_csv(path: Path, size: Size, drawn: Drawn) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from common import Figures
 
 from edgenet.results import text
-from edgenet.results.figures import COLOURS, MARKERS, picture
+from edgenet.results.figures import COLOURS, MARKERS, picture, plain_log
 
 TIME, BYTES, MEMORY = 0.20, 0.02, 0.20
 """How far a prediction may be off."""
@@ -151,3 +151,5 @@ def draw(path: Path, points: Sequence[Point]) -> None:
             place.set(xscale="log", yscale="log", xlim=ends, ylim=ends,
                       xlabel=f"measured {label}", ylabel=f"predicted {label}")  # fmt: skip
             place.legend()
+        for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
+            plain_log(axis)

@@ -179,22 +179,30 @@ def leakage_grid(results: Results, size: Size) -> Grid:
 
 def draw(grid: Grid, path: Path) -> None:
     """A picture of tables 1 to 3: measured with the spread, and the paper's, by clients."""
+    places = np.arange(len(grid.rows))
     with picture(path, columns=2, size=(4.6, 3.6)) as ((measured, printed),):
         for at, (column, setting) in enumerate(zip(grid.columns, grid.settings, strict=True)):
             look = _look(at, len(grid.columns))
             cells = [grid.cells[row, column] for row in grid.rows]
-            clients = np.array(list(map(float, grid.rows)))
+            aside = 0.6 * ((at + 0.5) / len(grid.columns) - 0.5)
             spreads = [0 if math.isnan(cell.deviation) else cell.deviation for cell in cells]
             measured.errorbar(
-                clients, [cell.mean for cell in cells], spreads, capsize=2, label=column, **look
+                places + aside,
+                [cell.mean for cell in cells],
+                spreads,
+                capsize=2,
+                label=column,
+                **look,
             )
             published = _published(setting)
             if published:
                 printed.plot(*zip(*published, strict=True), label=column, **look)
         for axis, title in ((measured, "measured"), (printed, "paper")):
             axis.set(xlabel="clients", ylabel="accuracy (%)", title=title)
-        measured.set_xticks(list(map(int, grid.rows)))
-        measured.legend(fontsize=6, ncols=1 + len(grid.columns) // 7)
+        measured.set_xticks(places, grid.rows)
+        lines = measured.get_legend_handles_labels()
+        ncols = min(6, len(grid.columns))
+        measured.figure.legend(*lines, loc="outside lower center", ncols=ncols)
 
 
 def _look(at: int, columns: int) -> dict[str, Any]:

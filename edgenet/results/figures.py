@@ -7,6 +7,7 @@ a second, and no run needs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ _LOOK: Any = {
     "font.size": 9,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "legend.handlelength": 3.0,  # so that dashes show
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }
@@ -57,3 +59,28 @@ def picture(
         )  # not pyplot: no global state, no window system
         yield figure.subplots(rows, columns, squeeze=False)
         figure.savefig(path)
+
+
+def plain_log(axis: Any, *, from_zero: float = 0.0) -> None:
+    """A logarithmic scale with ticks at 1, 2, 5, 10 ..., written as numbers.
+
+    For what spans few decades, where matplotlib writes one tick, or powers into each other.
+
+    Args:
+        axis: `axes.xaxis` or `axes.yaxis`.
+        from_zero: linear from 0 up to here; 0: logarithmic throughout.
+    """
+    from matplotlib import ticker
+
+    scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
+    if from_zero:
+        scale("symlog", linthresh=from_zero, linscale=0.4, subs=())
+        exponents = range(math.floor(math.log10(from_zero)), 7)
+        places = (part * 10.0**exponent for exponent in exponents for part in (1, 2, 5))
+        steps = [0.0, *(place for place in places if place > from_zero / 2)]
+        axis.set_major_locator(ticker.FixedLocator(steps))
+    else:
+        scale("log")
+        axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
