@@ -132,7 +132,7 @@ def weights(path: Path, run: Run) -> None:
             epochs = range(1, len(norms) + 1)
             place.plot(epochs, norms, label=f"{key.partition('.')[2]}: {view}")
         place.set(xlabel="epoch", ylabel="norm of its columns in J", ylim=(0, None))
-        place.legend()
+        place.figure.legend(loc="outside lower center", ncols=3)
 
 
 def formulas(model: str, classes: int) -> dict[str, tuple[float, float]]:
