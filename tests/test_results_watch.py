@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from edgenet.results.events import Event
+from edgenet.results.tally import Tally
 from edgenet.results.watch import Watch
 
 
@@ -143,3 +144,26 @@ def test_rounds_are_those_of_the_first_that_reports(watch: Watch) -> None:
     assert (each.loss, each.accuracy, each.active, each.wall_s) == (0.5, 0.9, ("b",), 2.0)
     assert watch.round_s == 2.0
     assert watch.current == 1
+
+
+def test_a_first_round_is_as_long_as_in_the_tables() -> None:
+    told = [
+        event("a", "start", 0.0),
+        event("b", "bytes", 0.5, 1, peer="a", dir="in", k="weights"),
+        event("a", "bytes", 1.4, 1, peer="b", dir="in", k="weights"),
+        event("a", "span", 1.0, 1, k="wait", n="recv", d=0.9),  # written when it ended
+        event("a", "round", 2.0, 1, loss=0.5),
+        event("a", "round", 2.5, 2, loss=0.4),
+        event("a", "start", 7.0),
+        event("a", "resumed", 7.1, after=1),
+        event("a", "bytes", 8.2, 2, peer="b", dir="in", k="weights"),
+        event("a", "span", 8.0, 2, k="wait", n="recv", d=0.4),
+        event("a", "round", 8.5, 2, loss=0.4),
+        event("a", "round", 8.6, 2, accuracy=0.9),
+    ]
+    watch = Watch({"a": {}, "b": {}})
+    for each in told:
+        watch.add(each)
+    lengths = [each.wall_s for each in watch.rounds]
+    assert lengths == pytest.approx([1.0, 0.6])
+    assert lengths == pytest.approx([each.wall_s for each in Tally(told).rounds])

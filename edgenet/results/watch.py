@@ -59,7 +59,9 @@ class Watch:
         self._latest = 0.0
         self._before: dict[str, tuple[float, float]] = {}
         self._gaps: list[tuple[float, float]] = []
-        self._training_s: float | None = None
+        self._began: dict[str, float] = {}
+        """Node -> epoch seconds of its first act in a round since it was started. Not of the first
+        that was written: a wait is written when it ends, after what happened meanwhile."""
         self._fresh = True
         self._counted: dict[int, set[str]] = {}
         self._bytes: dict[int, dict[tuple[str, str, str], list[int]]] = {}
@@ -116,13 +118,15 @@ class Watch:
         self.start_s = event.t if self.start_s is None else min(self.start_s, event.t)
         if event.name == "start":
             self._before[event.node] = self._latest, event.t
+            self._began.pop(event.node, None)
         self._latest = max(self._latest, event.t)
         if not event.node:
             self._change(event)
             return
         self.nodes.setdefault(event.node, NodeWatch(event.node)).add(event)
-        if event.round > 0 and self._training_s is None:
-            self._training_s = event.t
+        if event.round > 0:
+            began = self._began.get(event.node, event.t)
+            self._began[event.node] = min(began, event.t)
         match event.name:
             case "resumed":
                 self._resume(event)
@@ -144,7 +148,7 @@ class Watch:
         for number in [number for number in self._bytes if number > after]:
             del self._bytes[number]
             self._counted.pop(number, None)
-        self._training_s, self._fresh = None, True
+        self._fresh = True
 
     def _round(self, event: Event) -> None:
         self.reporter = self.reporter or event.node
@@ -152,13 +156,14 @@ class Watch:
             return
         again = bool(self.rounds) and self.rounds[-1].number == event.round
         before = self.rounds.pop() if again else None
-        start = self.rounds[-1].t if self.rounds and not self._fresh else None
-        start, self._fresh = start or self._training_s or event.t, False
+        first = self._fresh or not self.rounds
+        start, self._fresh = self._began[event.node] if first else self.rounds[-1].t, False
+        wall_s = before.wall_s + event.t - before.t if before else event.t - start
         loss, accuracy = event.number("loss"), event.number("accuracy")
         each = RoundWatch(
             number=event.round,
             t=event.t,
-            wall_s=event.t - start,
+            wall_s=wall_s,
             loss=before.loss if before and loss is None else loss,
             accuracy=before.accuracy if before and accuracy is None else accuracy,
             active=event.names("active") or (before.active if before else ()),
