@@ -70,13 +70,16 @@ def test_the_order_of_the_events_is_that_of_the_timetable(tmp_path: Path) -> Non
         ({"split": [1, 2, 1]}, "train.split is"),
         ({"split": ["C1", "F9"]}, "train.split has 'F9' in it; layers are C1"),
         ({"windows": [4, 1]}, "train.windows has 2 numbers for 3 workers"),
-        ({"windows": [2, 3, 1]}, "the stages wait for each other"),
+        (
+            {"windows": [2, 3, 1]},
+            "train.windows is [2, 3, 1]; this timetable cannot be carried out",
+        ),
         ({"optimizer": "adam"}, "train.optimizer is adam"),
         ({"span": -1}, "train.span is -1"),
         ({"span": 3, "local_epochs": 2}, "train.span is 3, and local_epochs 2"),
         ({"master": "sleeps"}, "train.master is 'sleeps'"),
         ({"model": "two-nn", "window": True}, "train.window is True"),
-        ({"model": "resnet-16-w8"}, "use model-parallel, gpipe or 1f1b"),
+        ({"model": "resnet-16-w8"}, "train.model is resnet-16-w8; its layer B1"),
     ],
 )
 def test_bad_input_is_a_sentence_with_its_place(train: dict[str, Any], said: str) -> None:

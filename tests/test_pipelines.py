@@ -144,13 +144,24 @@ def test_greedy_is_not_exact_and_2bw_is_a_step_behind(tmp_path: Path) -> None:
         assert max(float((central[key] - other[key]).abs().max()) for key in central) > 1e-4
 
 
-def test_2bw_is_gradient_descent_one_step_behind(tmp_path: Path) -> None:
-    spec = chain("pipedream-2bw", 3, window=4, batch=20)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workers": 3, "window": 4, "batch": 20},
+        {"workers": 2, "window": 8, "batch": 4, "data": {"name": "digits", "train": 32}},
+        {"workers": 4, "window": 6, "batch": 1, "data": {"name": "digits", "train": 6}},
+        {"workers": 2, "batch": 16, "local_epochs": 2, "data": {"name": "digits", "train": 33}},
+    ],
+    ids=["parts", "few-parts", "no-parts", "last-of-one"],
+)
+def test_2bw_is_gradient_descent_one_step_behind(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Also where the mini-batches that may be under way do not fill the window."""
+    spec = chain("pipedream-2bw", **settings)
     model, batches = single(spec)
     newest = {key: value.detach().clone() for key, value in model.named_parameters()}
     for _ in range(spec.train.rounds):
         before = newest
-        for x, y in batches:
+        for x, y in (batch for _ in range(spec.train.local_epochs) for batch in batches):
             used = {key: value.clone().requires_grad_() for key, value in before.items()}
             output = torch.func.functional_call(model, used, x)
             nn.functional.cross_entropy(output, y).backward()

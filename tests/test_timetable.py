@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,43 +23,58 @@ from edgenet.schemes.timetable import (
     timetable,
 )
 
-SIZES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3, 4, 6), (1, 2, 5, 9)))
+PIPELINES = (*SLIDING, *SPLITTING)
+EPOCHS = ([4], [1], [9, 9], [9, 9, 9, 9, 1] * 2, [1] * 6, [2, 9, 1, 1, 7, 3], [4, 4, 3])
+"""Samples of each mini-batch: of whole epochs, with a smaller last one, and with one of one."""
+SIZES = list(itertools.product((1, 2, 3, 4, 5), range(1, 9), EPOCHS))
 
 
-def make(scheme: str, stages: int, window: int, batches: int) -> Timetable:
-    """As a run would make it; the last mini-batch is smaller."""
-    if scheme == "model-parallel":
-        window = 1
-    parts = [window] * (batches - 1) + [max(1, window - 1)]
-    return timetable(
-        scheme, spread(stages, window), parts if scheme in SPLITTING else [1] * batches
-    )
+def make(scheme: str, windows: Sequence[int], samples: Sequence[int]) -> Timetable:
+    """As a run would make it: a mini-batch is cut into no more parts than it has samples."""
+    most = max(windows) if scheme in SPLITTING else 1
+    return timetable(scheme, windows, [min(most, size) for size in samples])
 
 
-@pytest.mark.parametrize("scheme", [*SLIDING, *SPLITTING])
+def falling(scheme: str, stages: int, window: int) -> list[tuple[int, ...]]:
+    """Windows of the stages: falling evenly, and all of them full behind a slow last link."""
+    if scheme == "model-parallel" or stages == 1:
+        return [(1,) * stages]
+    return [spread(stages, window), (*(window,) * (stages - 1), 1)]
+
+
+@pytest.mark.parametrize("scheme", PIPELINES)
 def test_every_timetable_can_be_carried_out_and_is_complete(scheme: str) -> None:
-    for stages, window, batches in SIZES:
-        table = make(scheme, stages, window, batches)
-        times(table)
-        for row in table.stages:
-            forwards = [a.unit for a in row if a.verb == FORWARD]
-            assert forwards == [a.unit for a in row if a.verb == BACKWARD]
-            assert len(set(forwards)) == len(forwards)
-            assert [a.version for a in row if a.verb == UPDATE] == list(range(1, batches + 1))
+    """And a backward uses the version of its forward."""
+    for stages, window, samples in SIZES:
+        for windows in falling(scheme, stages, window):
+            table = make(scheme, windows, samples)
+            times(table)
+            for row in table.stages:
+                used = {a.unit: a.version for a in row if a.verb == FORWARD}
+                answered = {a.unit: a.version for a in row if a.verb == BACKWARD}
+                assert answered == used or (scheme == "greedy" and answered.keys() == used.keys())
+                assert [a.version for a in row if a.verb == UPDATE] == [*range(1, len(samples) + 1)]
+                assert sum(a.verb == FORWARD for a in row) == len(used)
 
 
-@pytest.mark.parametrize("scheme", [s for s in (*SLIDING, *SPLITTING) if s != "greedy"])
-def test_a_backward_uses_the_version_of_its_forward(scheme: str) -> None:
-    for stages, window, batches in SIZES:
-        for row in make(scheme, stages, window, batches).stages:
-            used = {a.unit: a.version for a in row if a.verb == FORWARD}
-            assert used == {a.unit: a.version for a in row if a.verb == BACKWARD}
+def test_under_2bw_a_mini_batch_uses_the_version_before_the_last_at_every_stage() -> None:
+    """However short the mini-batches are for the window; what may be under way is."""
+    for stages, window, samples in SIZES:
+        for windows in falling("pipedream-2bw", stages, window):
+            delay = 1 if max(windows) > 1 else 0
+            for row in make("pipedream-2bw", windows, samples).stages:
+                uses = {(a.batch, a.version) for a in row if a.verb != UPDATE}
+                assert uses == {(k, max(0, k - 1 - delay)) for k, _ in enumerate(samples, start=1)}
+    first = make("pipedream-2bw", (6, 1), [1] * 4).stages[0]
+    assert list(map(str, first[:5])) == ["F1:0", "F2:0", "B1:0", "U1:1", "F3:1"]
+    first = make("pipedream-2bw", (3, 1), [3] * 4).stages[0]
+    assert list(map(str, first[:6])) == ["F1.1:0", "F1.2:0", "F1.3:0", "B1.1:0", "F2.1:0", "B1.2:0"]
 
 
-@pytest.mark.parametrize("scheme", [*SLIDING, *SPLITTING])
+@pytest.mark.parametrize("scheme", PIPELINES)
 def test_with_window_1_every_forward_uses_the_newest_version(scheme: str) -> None:
-    for stages, _, batches in SIZES:
-        for row in make(scheme, stages, 1, batches).stages:
+    for stages, samples in itertools.product((1, 2, 5), EPOCHS):
+        for row in make(scheme, (1,) * stages, samples).stages:
             assert all(a.version == a.batch - 1 for a in row if a.verb == FORWARD)
 
 

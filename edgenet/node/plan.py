@@ -13,7 +13,7 @@ from torch import nn
 
 from edgenet import channels
 from edgenet.data import Dataset
-from edgenet.errors import InputError, TopologyError
+from edgenet.errors import TopologyError
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.presence import check_presence
@@ -208,8 +208,6 @@ def _layout(
         return scheme.arrange(ground)
     except ValueError as error:
         raise at_key(topology, error) from None
-    except InputError as error:
-        raise TopologyError(f"{topology.where('train.windows')}: {error}") from None
 
 
 def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:

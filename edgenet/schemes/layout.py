@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 
 import torch
 
+from edgenet.errors import InputError
 from edgenet.models.layers import LayerList, LayerRow, table
 from edgenet.models.motion import Motion
 from edgenet.models.strategies import ADAPTIVE, Choice, plan_strategies
@@ -76,8 +77,8 @@ def arrange(ground: Ground) -> Layout:
     """Lay the pipeline out.
 
     Raises:
-        ValueError: it does not come out; the sentence starts with the key under `train:`.
-        InputError: its timetable cannot be carried out, or a layer cannot be taken apart.
+        ValueError: it does not come out, its timetable cannot be carried out, or a layer cannot be
+            taken apart; the sentence starts with the key under `train:`.
     """
     scheme, options = ground.train.scheme, ground.options
     _check_optimizer(ground)
@@ -91,9 +92,7 @@ def arrange(ground: Ground) -> Layout:
     starts = _by_hand(options.split, rows, len(speeds)) or _balanced(ground, rows, feeds)
     parts = _parts(ground)
     costs = _costs(ground, rows, starts, (speeds, hops))
-    windows = _windows(ground, costs)
-    order = timetable(scheme, windows, parts)
-    times(order)
+    order = _order(scheme, _windows(ground, costs), parts)
     layout = Layout(
         scheme=scheme,
         chain=tuple(node.name for node in ground.nodes),
@@ -243,6 +242,16 @@ def _windows(ground: Ground, costs: Costs) -> tuple[int, ...]:
     return tuple(options.windows)
 
 
+def _order(scheme: str, windows: tuple[int, ...], parts: Sequence[int]) -> Timetable:
+    """The timetable, which can be carried out."""
+    order = timetable(scheme, windows, parts)
+    try:
+        times(order)
+    except InputError as error:
+        raise ValueError(f"windows is {list(windows)}; {error}") from None
+    return order
+
+
 def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> Layout:
     """The layout with a strategy for every layer."""
     motion = Motion.of(ground.train.optimizer, ground.train.lr)
@@ -252,7 +261,11 @@ def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> L
     for n, start in enumerate(layout.starts):
         x = torch.zeros(1, *shapes[start]).expand(batch, *shapes[start])
         layers, window = layout.layers(ground.layers, n), layout.table.windows[n]
-        choices.append(tuple(plan_strategies(layers, x, window, motion, STRATEGY[layout.scheme])))
+        try:
+            kept = plan_strategies(layers, x, window, motion, STRATEGY[layout.scheme])
+        except InputError as error:
+            raise ValueError(f"model is {ground.train.model}; its {error}") from None
+        choices.append(tuple(kept))
         best = plan_strategies(layers, x, window, motion, ADAPTIVE)
         least.append(sum(each.weight_bytes + each.extra_bytes for each in best))
         held.append(layout.held_bytes[n] + sum(each.extra_bytes for each in choices[-1]))

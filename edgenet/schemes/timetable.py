@@ -16,7 +16,9 @@ computes the loss, gets the error at once: its window is 1. `model-parallel` is 
 `greedy` has the same order, but B_k uses whatever is newest. `gpipe` (Huang et al. 2019) and `1f1b`
 cut a mini-batch into m micro-batches and empty the pipeline before each update. `pipedream-2bw`
 (Narayanan et al. 2021, sec. 3.1) cuts it, too, but goes on: all micro-batches of k use version
-k - 2, so that two versions do at any stage.
+k - 2, so that two versions do at any stage. Its window fills as far as there are two mini-batches
+to fill it with: none begins before the version that it uses is made. With windows of 1 nothing is
+under way when a version is made, and k uses version k - 1.
 
 The paper's workers take what comes first; here the order is fixed beforehand, so that a run can be
 repeated: versions follow from the numbers, not from the clock.
@@ -114,16 +116,14 @@ def timetable(scheme: str, windows: Sequence[int], parts: Sequence[int]) -> Time
     """
     count = len(windows)
     if scheme == "gpipe":
-        stages = [list(_all_then_all(parts)) for _ in range(count)]
-        return _table(stages, [max(parts, default=1)] * count)
+        windows = [max(parts, default=1)] * count
     if scheme == "1f1b":
-        ahead = [count - n for n in range(count)]
-        stages = [list(_one_then_one(parts, most)) for most in ahead]
-        return _table(stages, [min(most, max(parts, default=1)) for most in ahead])
-    if scheme == "pipedream-2bw":
-        delay = 1 if max(parts, default=1) > 1 and max(windows) > 1 else 0
-        stages = [list(_two_versions(parts, most, delay)) for most in windows]
-        return _table(stages, windows, "two")
+        windows = [min(count - n, max(parts, default=1)) for n in range(count)]
+    if scheme in SPLITTING:
+        doubled = scheme == "pipedream-2bw"
+        delay = 1 if doubled and max(windows) > 1 else 0
+        stages = [list(_splitting(parts, most, delay)) for most in windows]
+        return _table(stages, windows, "two" if doubled else "needed")
     newest = scheme == "greedy"
     stages = [list(sliding(most, len(parts), newest=newest)) for most in windows]
     return _table(stages, windows, "newest" if newest else "needed")
@@ -140,47 +140,23 @@ def sliding(window: int, batches: int, *, newest: bool = False) -> Iterator[Acti
             yield Action(FORWARD, k + window, 0, k)
 
 
-def _all_then_all(parts: Sequence[int]) -> Iterator[Action]:
-    """GPipe: every forward of a mini-batch, every backward, the update."""
-    for k, count in enumerate(parts, start=1):
-        for verb in (FORWARD, BACKWARD):
-            yield from (Action(verb, k, part, k - 1) for part in _numbers(count))
-        yield Action(UPDATE, k, 0, k)
-
-
-def _one_then_one(parts: Sequence[int], ahead: int) -> Iterator[Action]:
-    """1F1B with flush: `ahead` forwards, then one backward and one forward in turn."""
-    for k, count in enumerate(parts, start=1):
-        forwards = [Action(FORWARD, k, part, k - 1) for part in _numbers(count)]
-        backwards = [Action(BACKWARD, k, part, k - 1) for part in _numbers(count)]
-        yield from _interleave(forwards, backwards, ahead)
-        yield Action(UPDATE, k, 0, k)
-
-
-def _two_versions(parts: Sequence[int], window: int, delay: int) -> Iterator[Action]:
-    """2BW: a sliding window of micro-batches; mini-batch k uses version k - 1 - delay."""
-    forwards, backwards = (
-        [
-            Action(verb, k, part, max(0, k - 1 - delay))
-            for k, count in enumerate(parts, start=1)
-            for part in _numbers(count)
-        ]
-        for verb in (FORWARD, BACKWARD)
-    )
-    last = {action.batch: action for action in backwards}
-    for action in _interleave(forwards, backwards, window):
-        yield action
-        if action is last[action.batch]:
-            yield Action(UPDATE, action.batch, 0, action.batch)
-
-
-def _interleave(
-    forwards: Sequence[Action], backwards: Sequence[Action], ahead: int
-) -> Iterator[Action]:
-    yield from forwards[:ahead]
-    for i, backward in enumerate(backwards):
-        yield backward
-        yield from forwards[ahead + i : ahead + i + 1]
+def _splitting(parts: Sequence[int], window: int, delay: int) -> Iterator[Action]:
+    """A window of micro-batches. Mini-batch k uses version k - 1 - delay (2BW: 1), and is not begun
+    before that is made: with a delay of 0 the pipeline runs empty first. Where few parts may use
+    the versions that there are, a longer window does not fill."""
+    units = [(k, part) for k, count in enumerate(parts, start=1) for part in _numbers(count)]
+    sent = made = 0
+    for i, (k, part) in enumerate(units):
+        for batch, its in units[sent : i + window]:
+            version = max(0, batch - 1 - delay)
+            if version > made:
+                break
+            yield Action(FORWARD, batch, its, version)
+            sent += 1
+        yield Action(BACKWARD, k, part, max(0, k - 1 - delay))
+        if part in (0, parts[k - 1]):
+            yield Action(UPDATE, k, 0, k)
+            made = k
 
 
 def _numbers(count: int) -> range | tuple[int]:
