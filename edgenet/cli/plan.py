@@ -25,7 +25,7 @@ from edgenet.cli.tables import console, table
 from edgenet.errors import DONE, InputError, NodeError
 from edgenet.results import text
 from edgenet.results.compare import pareto
-from edgenet.results.figures import COLOURS, MARKERS, picture
+from edgenet.results.figures import look, picture
 from edgenet.topology import load
 
 if TYPE_CHECKING:
@@ -224,9 +224,7 @@ def _draw(found: Sequence[Forecast], front: Sequence[str], file: Path) -> None:
                 best = each.name in front
                 axis.plot(
                     *at[each.name],
-                    linestyle="",
-                    color=COLOURS[kind % len(COLOURS)],
-                    marker=MARKERS[(kind + kind // len(COLOURS)) % len(MARKERS)],
+                    **(look(kind) | {"linestyle": ""}),
                     markersize=9 if best else 4,
                     label=f"{number + 1} {each.name} *" if best else _scheme(each),
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
-from edgenet.results.figures import COLOURS, MARKERS, picture
+from edgenet.results.figures import look, picture, plain_log
 
 _CURVES: tuple[tuple[str, Callable[[Step], float | None]], ...] = (
     ("training time (s)", lambda step: step.train_s),
@@ -15,8 +15,10 @@ _CURVES: tuple[tuple[str, Callable[[Step], float | None]], ...] = (
     ("energy, modelled (J)", lambda step: step.energy_j),
 )
 _FRONTS = ("wall_s", "sent_bytes", "energy_j")
-_DECADES = 10.0
+_APART = 10.0
 """Costs that differ by more than this factor get a logarithmic axis."""
+_PLAIN = 1000.0
+"""... and up to this one, ticks between its powers of ten."""
 
 
 def draw(of: Comparison, folder: Path) -> list[Path]:
@@ -35,15 +37,9 @@ def draw(of: Comparison, folder: Path) -> list[Path]:
     return [curves, front]
 
 
-def _look(number: int) -> dict[str, Any]:
-    """Colour and mark of a scheme, the same in every picture."""
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-
-
 def _curves(axis: Any, of: Comparison, label: str, cost: Callable[[Step], float | None]) -> None:
-    """One line a run: colour and mark tell the scheme, thin lines the seeds after the first."""
+    """One line a run: its look tells the scheme, thin lines the seeds after the first."""
     for number, scheme in enumerate(of.schemes):
-        look = _look(number) | {"linestyle": "-" if number < len(COLOURS) else "--"}
         for nth, each in enumerate(t for t in of.trials if t.scheme == scheme):
             points = [
                 (cost(step), 100 * step.accuracy)
@@ -54,7 +50,7 @@ def _curves(axis: Any, of: Comparison, label: str, cost: Callable[[Step], float 
                 continue
             first = {"label": scheme, "markevery": max(1, len(points) // 10)}
             more = first if nth == 0 else {"marker": "", "linewidth": 0.7}
-            axis.plot(*zip(*points, strict=True), **(look | more))
+            axis.plot(*zip(*points, strict=True), **(look(number) | more))
             _rings(axis, each, cost)
     axis.set(xlabel=label, ylabel="test accuracy (%)")
 
@@ -75,19 +71,25 @@ def _front(axis: Any, of: Comparison, column: Column) -> None:
         x, y = of.spread(scheme, column), of.spread(scheme, accuracy)
         if x is None or y is None:
             continue
+        sign = look(number) | {"linestyle": ""}
         axis.errorbar(
             *points[scheme],
             xerr=x.deviation * column.scale,
             yerr=y.deviation * accuracy.scale,
-            linestyle="",
-            label=scheme,
-            **_look(number),
-        )
+            fmt="none",
+            ecolor=sign["color"],
+            elinewidth=0.8,
+        )  # thin, and not in the legend: the shape has to show
+        axis.plot(*points[scheme], label=scheme, markersize=6.5, **sign)
     front = [points[name] for name in of.front(column)]
-    axis.plot(*zip(*front, strict=True), color="grey", marker="", linewidth=1, zorder=0)
+    axis.plot(*zip(*front, strict=True), color="grey", marker="", linestyle="-",
+              linewidth=1, zorder=0)  # fmt: skip
     costs = [x for x, _ in points.values()]
-    if costs and 0 < min(costs) * _DECADES < max(costs):
-        axis.set_xscale("log")
+    if costs and 0 < min(costs) * _APART < max(costs):
+        if max(costs) < _PLAIN * min(costs):
+            plain_log(axis.xaxis)
+        else:
+            axis.set_xscale("log")
     axis.set(xlabel=column.title, ylabel="test accuracy (%)")
 
 

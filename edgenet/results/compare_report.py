@@ -9,7 +9,7 @@ from typing import Any
 from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
 from edgenet.results.compare_tables import cells, decimals, notes
 from edgenet.results.page import cards, full, page, repeat, section, table, tiles
-from edgenet.results.svg import TONES, Curve, Point, plot
+from edgenet.results.svg import Curve, Point, plot
 
 _CURVES: tuple[tuple[str, str, Callable[[Step], float | None]], ...] = (
     ("Accuracy against time", "training time (s)", lambda step: step.train_s),
@@ -76,13 +76,13 @@ def _table(of: Comparison) -> str:
 
 
 def _curves(of: Comparison, title: str, label: str, cost: Callable[[Step], float | None]) -> str:
-    """One line a run: colour and mark tell the scheme, thin lines the seeds after the first."""
+    """One line a run: its look tells the scheme, thin lines the seeds after the first."""
     curves, names = [], _shown(of)
     for number, scheme in enumerate(names):
         trials = [each for each in of.trials if each.scheme == scheme]
         for nth, each in enumerate(trials):
             kind = "" if nth == 0 else "thin"
-            curves.append(Curve(_points(each, cost), number % TONES, kind))
+            curves.append(Curve(_points(each, cost), number, kind))
             curves += _rings(each, cost)
     return plot(curves, names, title=title, x_label=label, y_label="test accuracy (%)",
                 x_from_zero=True)  # fmt: skip
@@ -121,23 +121,23 @@ def _fronts(of: Comparison) -> list[str]:
         curves = [Curve([ends[name] for name in of.front(column)], 0, "front")]
         for number, name in enumerate(names):
             if name in ends:
-                curves += _deviations(of, name, column, ends[name], number % TONES)
-                curves.append(Curve([ends[name]], number % TONES, "marks"))
+                curves += _deviations(of, name, column, ends[name], number)
+                curves.append(Curve([ends[name]], number, "marks"))
         title = f"Final accuracy and {_FRONTS[column.key]}"
         plots.append(plot(curves, names, title=title, x_label=column.title,
                           y_label="test accuracy (%)"))  # fmt: skip
     return plots
 
 
-def _deviations(of: Comparison, scheme: str, column: Column, at: Point, tone: int) -> list[Curve]:
+def _deviations(of: Comparison, scheme: str, column: Column, at: Point, number: int) -> list[Curve]:
     """A cross: a sample standard deviation to each side."""
     x, y = of.spread(scheme, column), of.spread(scheme, _ACCURACY)
     if x is None or y is None:
         return []
     wide, high = x.deviation * column.scale, y.deviation * _ACCURACY.scale
     return [
-        Curve([(at[0] - wide, at[1]), (at[0] + wide, at[1])], tone, "thin"),
-        Curve([(at[0], at[1] - high), (at[0], at[1] + high)], tone, "thin"),
+        Curve([(at[0] - wide, at[1]), (at[0] + wide, at[1])], number, "whisker"),
+        Curve([(at[0], at[1] - high), (at[0], at[1] + high)], number, "whisker"),
     ]
 
 

@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgenet.results import looks
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b6673", "#8a4fb5")
 """Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """One for each colour: series can also be told apart in grey."""
+DASHES = ("-", "--", ":", "-.")
+"""Of lines, where there are more series than colours."""
 
 _LOOK: Any = {
     "axes.grid": True,
@@ -31,6 +35,17 @@ _LOOK: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and line style of series `number` (0, 1, ...), as `edgenet.results.looks`
+    deals them out."""
+    of = looks.look(number)
+    return {
+        "color": COLOURS[of.tone],
+        "marker": MARKERS[of.shape],
+        "linestyle": DASHES[of.dash],
+    }
 
 
 @contextmanager
@@ -52,7 +67,8 @@ def picture(
     from matplotlib.figure import Figure
     from matplotlib.rcsetup import cycler
 
-    cycle = cycler(linestyle=("-", "--")) * (cycler(color=COLOURS) + cycler(marker=MARKERS))
+    series = [look(number) for number in range(len(COLOURS) * len(DASHES))]
+    cycle = cycler(**{key: [each[key] for each in series] for key in series[0]})
     with matplotlib.rc_context({**_LOOK, "axes.prop_cycle": cycle}):
         figure = Figure(
             figsize=(size[0] * columns, size[1] * rows), layout="constrained"

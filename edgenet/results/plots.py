@@ -9,8 +9,9 @@ from edgenet.results import text
 from edgenet.results.bars import Bar, bar_chart
 from edgenet.results.details import KINDS, Details
 from edgenet.results.happened import Happening
+from edgenet.results.looks import TONES
 from edgenet.results.round_chart import round_chart
-from edgenet.results.svg import TONES, UPRIGHT, Curve, Point, line_chart, line_charts
+from edgenet.results.svg import UPRIGHT, Curve, Point, line_chart, line_charts
 
 Summary = Mapping[str, Any]
 Rounds = Sequence[Mapping[str, Any]]

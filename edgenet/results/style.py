@@ -4,6 +4,8 @@ The colours are Okabe and Ito's, which colour-blind readers can tell apart, dark
 lighter on black so that each stands out by at least 3:1.
 """
 
+from edgenet.results.looks import TONES
+
 _LIGHT = """color-scheme: light; --page: #f6f7f9; --card: #fff; --ink: #1c2128; --soft: #545f6c;
   --rule: #d5dbe2; --good: #00704f; --fault: #b04a00; --t0: #0072b2; --t1: #c85500; --t2: #8f9aa6;
   --t3: #009e73; --t4: #a8487f; --t5: #a87900; --t6: #3c8fbf; --t7: #6b4ba0;"""
@@ -15,7 +17,12 @@ _DARK = """color-scheme: dark; --page: #11151a; --card: #1a2027; --ink: #e6eaef;
 _TONES = "".join(
     f".series.tone{n} {{ stroke: var(--t{n}); }}\n"
     f"rect.tone{n}, .dot.tone{n} {{ fill: var(--t{n}); }}\n"
-    for n in range(8)
+    for n in range(TONES)
+)
+
+_DASHES = "".join(
+    f"svg .dash{n} {{ stroke-dasharray: {lengths}; }}\n"
+    for n, lengths in enumerate(("7 3", "2 2.5", "9 3 2 3"), 1)
 )
 
 _SCROLLED = """linear-gradient(90deg, var(--card) 40%, transparent) 0 0 / 40px 100% no-repeat local,
@@ -63,7 +70,8 @@ svg .title {{ font-weight: 600; font-size: 13px; fill: var(--ink); }}
 svg .axis {{ font-size: 11.5px; fill: var(--soft); }}
 svg .strong {{ fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3px; }}
 svg .off {{ fill: var(--fault); }} svg .grid {{ stroke: var(--rule); }}
-svg .series {{ fill: none; stroke-width: 2; }} svg .thin {{ stroke-width: 1.1; opacity: 0.8; }}
+svg .series {{ fill: none; stroke-width: 2; }} svg .thin,
+svg .whisker {{ stroke-width: 1.1; opacity: 0.8; }}
 svg .event {{ stroke-width: 1.3; }} svg .event.fault {{ stroke: var(--fault); }}
 svg .event.change {{ stroke: var(--t5); stroke-dasharray: 4 3; }}
 svg .ring {{ fill: none; stroke: var(--fault); stroke-width: 1.5; }}
@@ -73,7 +81,8 @@ svg .link.many {{ stroke-width: 0.6; }}
 svg .node {{ fill: var(--t0); }} svg .node.ill {{ fill: var(--fault); }}
 svg .hub {{ fill: var(--card); stroke: var(--soft); stroke-width: 1.5; }}
 svg .plate {{ fill: var(--card); opacity: 0.88; }}
-{_TONES}svg .series.front {{ stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 3; }}
+{_TONES}{_DASHES}svg .series.front {{
+  stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 3; }}
 @media (max-width: 740px) {{ .wide {{ grid-column: auto; }} body {{ padding: 18px 12px 32px; }}
   table {{ font-size: 13px; }} td, th {{ padding: 5px; }} th {{ white-space: normal; }}
   .wide, .full {{ background: {_SCROLLED}; }} }}

@@ -4,7 +4,7 @@ and dark.
 A plot is text without scripts and without fonts of its own; a pointer over a mark shows its value.
 Every plot is WIDTH wide, about what a phone shows, so that its letters have the same size on all
 screens: on wide ones more plots stand side by side. Classes used: title, axis, grid, series, dot,
-and tone0 .. tone7 for the colours, which a mark's shape tells apart, too.
+tone0 .. tone7 for the colours, and dash1 .. dash3 for broken lines (edgenet.results.looks).
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from edgenet.results.looks import look, mark
+
 Point = tuple[float, float]
 
 WIDTH = 360
 """Of every plot, in its own units: about a pixel on a phone."""
-TONES = 8
-"""Colours that there are."""
 _LETTER = 6.8
 """Mean width of a letter of class `axis`."""
 UPRIGHT = ("fault", "change")
 """Kinds of curves that mark when something happened."""
 _DOTS = 60
-"""A curve with more points shows no marks."""
+"""A curve with more points has a mark at some of them only."""
+_FEW = 12
+"""About so many."""
+_SAMPLE = 24
+"""Length of the piece of a line beside its name."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def line_charts(
         more: what is drawn below them.
     """
     curves = [*more]
-    curves += [Curve(each, (tone + n) % TONES) for n, each in enumerate(series.values())]
+    curves += [Curve(each, tone + n) for n, each in enumerate(series.values())]
     names = [name for name in series if name]
     return plot(curves, names, title=title, x_label=x_label, y_label=y_label, tone=tone)
 
@@ -110,11 +114,12 @@ class Curve:
 
     points: Sequence[Point]
     """Finite, x rising."""
-    tone: int
-    """Its colour and mark."""
+    number: int
+    """Which series of the picture it is, or belongs to: its colour, mark and dashes."""
     kind: str = ""
-    """'thin': a line without marks; 'marks': no line; 'front': a dashed line without marks;
-    'ring': open circles; 'fault', 'change': an upright line at each x, whatever y is."""
+    """'thin': a line without marks; 'whisker': likewise, never dashed; 'marks': no line; 'front': a
+    grey dashed line without marks; 'ring': open circles; 'fault', 'change': an upright line at each
+    x, whatever y is."""
     hints: Sequence[str] = ()
     """Of rings and upright lines: what a pointer shows."""
 
@@ -133,9 +138,9 @@ def plot(
 
     Args:
         curves: what is drawn, the last on top.
-        names: of the colours from `tone` on, below the plot.
+        names: of the series from number `tone` on, below the plot.
         title, x_label, y_label: as for `line_chart`.
-        tone: the colour of the first name.
+        tone: the number of the first name.
         x_from_zero: x starts at 0, whatever the points do.
     """
     points = [point for curve in curves if curve.kind not in UPRIGHT for point in curve.points]
@@ -147,7 +152,8 @@ def plot(
     frame = Frame(52, WIDTH - 14, 46, 196, (across[0], across[-1]), (up[0], up[-1]))
     parts = [axes(frame, across, up, x_label, y_label)]
     parts += [_curve(frame, curve) for curve in curves]
-    below, height = key(names, 250, tone=tone, marks=True)
+    lines = any(curve.kind == "" for curve in curves)
+    below, height = key(names, 250, tone=tone, marks=True, lines=lines)
     return svg(height if names else 240, title, "".join(parts) + below)
 
 
@@ -166,44 +172,36 @@ def axes(
     return "".join((*rules, *numbers, names))
 
 
-def key(names: Sequence[str], y: float, *, tone: int = 0, marks: bool = False) -> tuple[str, int]:
-    """The names of the colours, in as many lines as they need.
+def key(
+    names: Sequence[str], y: float, *, tone: int = 0, marks: bool = False, lines: bool = False
+) -> tuple[str, int]:
+    """The names of the series, in as many lines as they need.
 
     Args:
-        names: the first has the colour `tone`.
+        names: the first is of series `tone`.
         y: of the first line.
-        tone: which of the page's colours.
+        tone: a number, as of `Curve`.
         marks: draw the marks of curves in place of squares.
+        lines: draw a piece of the line behind each mark.
 
     Returns:
         The drawing, and where it ends.
     """
-    x, drawn = 12.0, []
-    for number, name in enumerate(names):
+    x, drawn, before = 12.0, [], _SAMPLE if lines else 8
+    for number, name in enumerate(names, tone):
         shown = shorten(name, 40)
-        width = 24 + _LETTER * len(shown)
+        width = before + 16 + _LETTER * len(shown)
         if x + width > WIDTH and x > 12:
             x, y = 12.0, y + 18
-        colour = (tone + number) % TONES
-        drawn.append(mark((x + 4, y), colour if marks else 1, colour))
-        drawn.append(f'<text class="axis" x="{x + 13:.0f}" y="{y + 4:.0f}">{escape(shown)}</text>')
+        of = look(number)
+        if lines:
+            drawn.append(f'<line class="series tone{of.tone}{_dashed(number)}" x1="{x:.0f}" '
+                         f'x2="{x + before:.0f}" y1="{y:.0f}" y2="{y:.0f}"/>')  # fmt: skip
+        drawn.append(mark((x + before / 2, y), of if marks else of._replace(shape=1)))
+        x_text = x + before + 5
+        drawn.append(f'<text class="axis" x="{x_text:.0f}" y="{y + 4:.0f}">{escape(shown)}</text>')
         x += width
     return "".join(drawn), int(y) + 12
-
-
-def mark(at: Point, shape: int, tone: int, hint: str = "") -> str:
-    """A small sign: disc, square, triangle, diamond, and the like."""
-    x, y = at
-    outlines = (
-        f"M{x - 3.5:.1f},{y:.1f}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0z",
-        f"M{x - 4:.1f},{y - 4:.1f}h8v8h-8z",
-        f"M{x:.1f},{y - 4.5:.1f}l4.5,8h-9z",
-        f"M{x:.1f},{y - 5:.1f}l5,5l-5,5l-5,-5z",
-        f"M{x:.1f},{y + 4.5:.1f}l4.5,-8h-9z",
-        f"M{x - 1.5:.1f},{y - 4.5:.1f}h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
-    )
-    title = f"<title>{escape(hint)}</title>" if hint else ""
-    return f'<path class="dot tone{tone}" d="{outlines[shape % len(outlines)]}">{title}</path>'
 
 
 def svg(height: float, title: str, inside: str) -> str:
@@ -246,14 +244,24 @@ def _curve(frame: Frame, curve: Curve) -> str:
     if curve.kind == "ring":
         return _rings(pixels, curve)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    look = f"series {curve.kind} tone{curve.tone}" if curve.kind else f"series tone{curve.tone}"
-    drawn = [] if curve.kind == "marks" else [f'<polyline class="{look}" points="{path}"/>']
-    if len(pixels) <= _DOTS and curve.kind in ("", "marks"):
+    of, drawn = look(curve.number), []
+    if curve.kind != "marks":
+        kind = f" {curve.kind}" if curve.kind else ""
+        dashed = "" if curve.kind in ("front", "whisker") else _dashed(curve.number)
+        style = f"series{kind} tone{of.tone}{dashed}"
+        drawn.append(f'<polyline class="{style}" points="{path}"/>')
+    if curve.kind in ("", "marks"):
+        every = 1 if len(pixels) <= _DOTS else len(pixels) // _FEW
         drawn += [
-            mark(at, curve.tone, curve.tone, f"{of[0]:.6g}: {of[1]:.6g}")
-            for at, of in zip(pixels, curve.points, strict=True)
+            mark(pixels[n], of, f"{curve.points[n][0]:.6g}: {curve.points[n][1]:.6g}")
+            for n in range(0, len(pixels), every)
         ]
     return "".join(drawn)
+
+
+def _dashed(number: int) -> str:
+    """The class of a broken line; '' for full ones."""
+    return f" dash{dash}" if (dash := look(number).dash) else ""
 
 
 def _rule(frame: Frame, value: float) -> str:
