@@ -11,7 +11,7 @@ from chains import chain
 from edgenet.cli.main import main
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
-from edgenet.results.gantt import boxes
+from edgenet.results.acts import boxes, messages
 from edgenet.results.rundir import RunDir
 from edgenet.results.stages import held
 from edgenet.topology.load import dump
@@ -57,6 +57,9 @@ def test_a_run_is_drawn_as_it_happened(tmp_path: Path, capsys: pytest.CaptureFix
     assert text[:7] == ["F1", "F2", "F3", "F4", "B1", "U1", "F5"]
     assert [bool(box.recomputed) for box in found["worker0"][:7]] == [False] * 6 + [True]
     assert not any(box.recomputed for box in found["worker1"])  # it computes the loss
+    crossed = messages(RunDir(tmp_path), found, 2)
+    assert len(crossed) == 2 * text.count("F9") * 9  # activations there, errors back
+    assert all(each.ready_s <= each.taken_s for each in crossed)
     assert main(["trace", str(tmp_path), "--round", "2"]) == 0
     pictures = capsys.readouterr().out.splitlines()
     assert [Path(line).name for line in pictures] == ["timetable.png", "timetable-memory.png"]
