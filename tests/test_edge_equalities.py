@@ -152,3 +152,21 @@ def test_impossible_settings_are_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(TopologyError, match=said):
         resolve(spec("dab", **train))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "misses", "said"),
+    [
+        ("dab-dynamic", 0, r"small\.yaml:\d+: train\.misses is 0; it must be at least 1"),
+        ("dab-dynamic", "few", r"small\.yaml:\d+: train\.misses is 'few'; it must be a whole"),
+        ("dab", 2, r"train has no key 'misses' under scheme 'dab'"),
+    ],
+)
+def test_misses_are_counted_by_dab_dynamic_alone(scheme: str, misses: Any, said: str) -> None:
+    with pytest.raises(TopologyError, match=said):
+        resolve(spec(scheme, misses=misses))
+
+
+def test_two_misses_in_a_row_end_a_part_unless_the_file_says_otherwise() -> None:
+    assert resolve(spec("dab-dynamic")).options.terms.misses == 2
+    assert resolve(spec("dab-dynamic", misses=3)).options.terms.misses == 3

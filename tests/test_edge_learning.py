@@ -18,7 +18,6 @@ from edgenet.models.layers import build
 from edgenet.models.local import LocalStage
 from edgenet.schemes.edge_learner import csa_learner, dab_learner, equal_learner
 from edgenet.schemes.edge_orchestrator import (
-    MISSES,
     Terms,
     csa_orchestrator,
     dab_orchestrator,
@@ -173,8 +172,10 @@ def test_dab_dynamic_recovers_from_half_the_speed_within_two_rounds(from_s: floa
     assert done.notes("fault") == []
 
 
-def test_a_round_is_given_up_in_time_for_the_next_and_never_before_its_plan() -> None:
-    """In `dab`, which is the paper's, it is trained to the end."""
+def test_a_round_is_given_up_in_time_for_the_next_and_not_long_before_its_plan() -> None:
+    """At the last batch that ends before it. In `dab`, which is the paper's, it is trained to the
+    end."""
+    batch_s = 5 * half_speed(0.0)(0.0)
     slowed = [steady(0.05), half_speed(34.0)]
     for dynamic in (True, False):
         done = trial("dab", slowed, 11, replace(TERMS, dynamic=dynamic))
@@ -182,7 +183,8 @@ def test_a_round_is_given_up_in_time_for_the_next_and_never_before_its_plan() ->
         given_up = [f for f in worked if f["given_up"]]
         assert len(given_up) == dynamic
         for fields in given_up:
-            assert TERMS.planned_s < fields["download_s"] + fields["train_s"] < TERMS.deadline_s
+            took_s = fields["download_s"] + fields["train_s"]
+            assert TERMS.planned_s - batch_s < took_s < TERMS.deadline_s
         empty = [m for m in done.log if m.kind is Kind.WEIGHTS and m.items[1:] == ([],)]
         assert len(empty) == dynamic
 
@@ -225,12 +227,64 @@ def test_a_request_above_the_offer_is_refused() -> None:
     assert all(report["active"] == ["learner0"] for report in done.reports)
 
 
-def test_three_misses_in_a_row_end_a_learners_part() -> None:
-    terms = replace(TERMS, dynamic=True)
+@pytest.mark.parametrize("misses", [1, 2, 3])
+def test_so_many_misses_in_a_row_end_a_learners_part(misses: int) -> None:
+    terms = replace(TERMS, dynamic=True, misses=misses)
     done = trial("dab", [steady(0.05)], 12, terms, [liar(20, 12.0)])
     (fault,) = done.notes("fault")
     assert (fault["peer"], fault["what"]) == ("learner1", "dropped")
-    assert len(shards_served(done, "learner1")) == MISSES
+    assert len(shards_served(done, "learner1")) == misses
+
+
+def brief_standstill(until_s: float = 50.0) -> Pace:
+    """20 times slower for a while."""
+    return lambda now: 1.0 if 34.0 <= now < until_s else 0.05
+
+
+@pytest.mark.parametrize("until_s", [44.0, 50.0, 65.0])
+def test_a_learner_that_fits_no_shard_any_more_is_back_when_it_is_freed(until_s: float) -> None:
+    """With a learner that goes on, whose rounds are not held up by it."""
+    terms = replace(TERMS, dynamic=True, misses=2)
+    done = trial("dab", [steady(0.03), brief_standstill(until_s)], 14, terms)
+    served = shards_served(done, "learner1")
+    assert 1 in served[3:]  # it was tried
+    assert served[-3:] == [8] * 3
+    assert all("learner1" in report["active"] for report in done.reports[-3:])
+    assert done.notes("fault") == []
+    assert len(shards_served(done, "learner0")) == 14
+    assert all(report["took_s"] <= TERMS.deadline_s for report in done.reports)
+
+
+def test_nobody_waits_for_a_learner_that_is_only_tried() -> None:
+    alone = trial("dab", [steady(0.03)], 6, replace(TERMS, dynamic=True))
+    done = trial("dab", [steady(0.03), steady(1.0)], 6, replace(TERMS, dynamic=True, misses=1))
+    for with_it, without in zip(done.reports, alone.reports, strict=True):
+        assert with_it["took_s"] == pytest.approx(without["took_s"], rel=0.02)
+        assert (with_it["active"], with_it["late"]) == (["learner0"], 0)
+    assert set(shards_served(done, "learner1")) == {1}
+    assert done.notes("fault") == []
+    ((_, said),) = [note for note in done.learners[1].notes if note[0] == "log"]
+    assert "takes no part: not one shard can be" in said["text"]
+
+
+def test_alone_such_a_learner_keeps_the_run_alive() -> None:
+    done = trial("dab", [brief_standstill()], 14, replace(TERMS, dynamic=True, misses=2))
+    assert [len(report["active"]) for report in done.reports[-3:]] == [1] * 3
+    assert shards_served(done, "learner0")[-1] == 8
+
+
+def test_what_nobody_ever_trained_is_no_result() -> None:
+    with pytest.raises(NodeError, match=r"no learner takes part .*raise train\.deadline"):
+        trial("dab", [steady(1.0), steady(2.0)], terms=replace(TERMS, dynamic=True))
+
+
+def test_a_round_that_is_given_up_is_no_miss() -> None:
+    """Half the speed: one round is given up, and even a single miss would end the part."""
+    terms = replace(TERMS, dynamic=True, misses=1)
+    done = trial("dab", [steady(0.05), half_speed(34.0)], 11, terms)
+    assert [f["given_up"] for e, f in done.learners[1].notes if e == "worked"].count(True) == 1
+    assert done.notes("fault") == []
+    assert shards_served(done, "learner1")[-1] == 4
 
 
 def test_csa_deals_all_shards_out_and_fills_the_deadline() -> None:

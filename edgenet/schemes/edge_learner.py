@@ -40,12 +40,15 @@ def dab_learner(
     """Algorithm 1. In `dab` the orchestrator pays no heed to the requests after the first."""
     planned_s, deadline_s, passes, shards, offered = orchestrator.recv()  # step 1; lines 2-4
     able, sizes = benchmark(orchestrator, dummy, shards, study, watch)  # lines 9-16
+    takes_part = True
 
     def request(able: Capability) -> int:
+        nonlocal takes_part
         wanted = shards_within(planned_s, passes, able, sizes)  # line 17, Eq. 5
-        if wanted < 1:
+        if wanted < 1 and takes_part:
             why = "not one shard can be downloaded and trained within the deadline"
             watch.note("log", level="warning", text=f"takes no part: {why}")
+        takes_part = wanted >= 1
         return min(wanted, int(offered))
 
     def window(start_s: float) -> Window:

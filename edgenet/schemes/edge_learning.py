@@ -22,8 +22,13 @@ and takes no part. No learner is told more shards than there are, so it asks for
 `dab-dynamic`, the paper's future work: with its update a learner asks for the shards of its next
 round, by Eq. 5 on that round's own times (c_k from the last pass, or from its end if that was
 slower). A learner that is beyond its plan and cannot be done by D gives the round up and sends the
-request alone, so that it can be asked again at once. A request above the offer is refused and ends
-the learner's part; so does missing D three times in a row, of the rounds in which it was asked.
+request alone, so that it can be asked again at once. Who asks for none is tried with one shard a
+round and asked for its wish anew, since it may have become faster: nobody waits for it, its update
+is taken if it comes in time, and a miss is none. So the run goes on while there is such a learner;
+if none has sent an update by its end, it ends as one in which no learner takes part. A request
+above the offer is refused and ends the learner's part; so does missing D `misses` times in a row,
+of the rounds in which it was asked. One that gives a round up in time has answered: it does not
+miss D, and has not kept it either.
 """
 
 from __future__ import annotations
@@ -103,6 +108,24 @@ class EdgeOptions(EqualOptions):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class DynamicOptions(EdgeOptions):
+    """The settings of `dab-dynamic`."""
+
+    misses: int = 2
+    """So many deadlines missed in a row end a learner's part."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.misses < 1:
+            raise ValueError(f"misses is {self.misses}; it must be at least 1")
+
+    @property
+    def terms(self) -> Terms:
+        """As the roles take them."""
+        return replace(super().terms, dynamic=True, misses=self.misses)
+
+
 def _check(options: EqualOptions, samples: Mapping[str, int], batch: int) -> None:
     """The training set must fill the shards that are asked for."""
     there = sum(samples.values())
@@ -117,10 +140,9 @@ def _check(options: EqualOptions, samples: Mapping[str, int], batch: int) -> Non
 Orchestrator = Callable[[LinkGroup, Stage, Rounds, Stock, Terms, Watch], None]
 
 
-def _play_orchestrator(role: Orchestrator, dynamic: bool, bench: Bench) -> None:
+def _play_orchestrator(role: Orchestrator, bench: Bench) -> None:
     stock = Stock(bench.dataset(), bench.options.shard, bench.seed)
-    terms = replace(bench.options.terms, dynamic=dynamic)
-    role(bench.links("learner"), bench.model(), bench.rounds(), stock, terms, bench)
+    role(bench.links("learner"), bench.model(), bench.rounds(), stock, bench.options.terms, bench)
 
 
 def _study(bench: Bench) -> Study:
@@ -147,13 +169,11 @@ def _play_equal_learner(bench: Bench) -> None:
     equal_learner(bench.link("orchestrator"), bench.model(), bench.rounds(), _study(bench), bench)
 
 
-def _roles(
-    orchestrator: Orchestrator, learner: Callable[[Bench], None], *, dynamic: bool = False
-) -> tuple[Role, ...]:
+def _roles(orchestrator: Orchestrator, learner: Callable[[Bench], None]) -> tuple[Role, ...]:
     return (
         Role(
             name="orchestrator",
-            play=partial(_play_orchestrator, orchestrator, dynamic),
+            play=partial(_play_orchestrator, orchestrator),
             peers=("learner",),
             trains_on=True,
         ),
@@ -179,8 +199,8 @@ DAB = Scheme(
 DAB_DYNAMIC = Scheme(
     name="dab-dynamic",
     summary="dab with a new decision each round (DAB, sec. V: future work)",
-    roles=_roles(dab_orchestrator, _play_dab_learner, dynamic=True),
-    options=EdgeOptions,
+    roles=_roles(dab_orchestrator, _play_dab_learner),
+    options=DynamicOptions,
     check=_check,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from edgenet.errors import NodeError
@@ -17,9 +17,9 @@ from edgenet.schemes.edge_recruits import Recruits
 from edgenet.schemes.federated import weighted_mean
 from edgenet.schemes.shards import Stock
 
-MISSES = 3
-"""So many deadlines missed in a row end a learner's part in `dab-dynamic`: the first may be what
-changed, and the second what the learner measured while it did."""
+OVER = Work(shards=0, passes=0)
+"""Of a learner whose part has ended. One that asks for none has passes to make, but no shards."""
+NOBODY = "no learner takes part (any more); raise train.deadline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Terms:
     """Part of D that is kept free."""
     dynamic: bool = False
     """Whether the request that comes with an update counts for the next round."""
+    misses: int = 0
+    """So many deadlines missed in a row end a learner's part; 0: none do."""
 
     @property
     def planned_s(self) -> float:
@@ -103,7 +105,7 @@ def conduct(
 ) -> None:  # fmt: skip
     """The rounds, steps 4 to 7, whoever decides on the work."""
     works = recruits.all()  # steps 2, 3
-    late, misses = set[str](), _recall(works, rounds)
+    late, misses, trained = set[str](), _recall(works, rounds), rounds.recall("trained", False)
     _refuse(works, len(stock), watch)
     for number in rounds:
         for name in recruits.admit():  # what was agreed before is over
@@ -116,28 +118,32 @@ def conduct(
         late -= set(back)
         _renew(works, back, terms, len(stock), watch)
         start_s = watch.clock()
+        tried = _try(learners, works, late) if terms.dynamic else set[str]()
         asked = learners.broadcast(number, to=_free(learners, works, late))
         if not asked and not late and not recruits.coming:
-            raise NodeError("no learner takes part (any more); raise train.deadline")
+            raise NodeError(NOBODY)
         dealt = stock.draw(number, {name: works[name].shards for name in asked})
         for name, (x, y) in dealt.items():
             learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)  # step 4
         left_s = max(1e-3, terms.deadline_s - (watch.clock() - start_s))
-        answers = learners.gather(asked, deadline_s=left_s)  # steps 5, 6
+        answers = _answers(learners, asked, tried, left_s)  # steps 5, 6
         there = set(asked).intersection(learners.names)
         updates = {name: state for name, (_, state) in answers.items() if state}
-        missed, states = there.difference(updates), list(updates.values())
-        if states:
-            model.load(weighted_mean(states, [1] * len(states)))  # step 7
-        _report(rounds, model, [works[name] for name in updates], list(updates), len(missed))
+        if updates:
+            model.load(weighted_mean(list(updates.values()), [1] * len(updates)))  # step 7
+        away = len(there - tried - updates.keys())
+        _report(rounds, model, [works[name] for name in updates], list(updates), away)
         late |= there.difference(answers)
-        misses.update(missed)
+        misses.update(late & there - tried)
         misses -= Counter({name: misses[name] for name in updates})
         _renew(works, answers, terms, len(stock), watch)
         _drop(works, misses, terms, watch)
-        _remember(works, misses, rounds)
+        trained = trained or bool(updates)
+        _remember(works, misses, trained, rounds)
     learners.gather(late, deadline_s=terms.deadline_s)  # nobody is cut off in the middle
     learners.broadcast()
+    if terms.dynamic and not trained:
+        raise NodeError(NOBODY)
 
 
 def _recall(works: dict[str, Work], rounds: Rounds) -> Counter[str]:
@@ -147,9 +153,27 @@ def _recall(works: dict[str, Work], rounds: Rounds) -> Counter[str]:
     return Counter(rounds.recall("misses", {}))
 
 
-def _remember(works: dict[str, Work], misses: Counter[str], rounds: Rounds) -> None:
+def _remember(works: dict[str, Work], misses: Counter[str], trained: bool, rounds: Rounds) -> None:
     told = {name: (work.shards, work.passes) for name, work in works.items()}
-    rounds.remember(misses=dict(misses), works=told)
+    rounds.remember(misses=dict(misses), works=told, trained=trained)
+
+
+def _try(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> set[str]:
+    """Give one shard to whoever asks for none, to hear what it can do by now; returns who."""
+    idle = {name for name, work in works.items() if work.shards == 0 and work != OVER}
+    tried = idle.intersection(learners.names) - late
+    works |= {name: replace(works[name], shards=1) for name in tried}
+    return tried
+
+
+def _answers(
+    learners: LinkGroup, asked: tuple[str, ...], tried: set[str], left_s: float
+) -> dict[str, Any]:
+    """What came in time, in file order. Who is only tried is not waited for, unless it is alone."""
+    awaited = set(asked) - tried or tried
+    there = learners.gather(awaited, deadline_s=left_s)
+    there |= learners.gather(tried - awaited, deadline_s=0.0)
+    return {name: there[name] for name in asked if name in there}
 
 
 def _report(rounds: Rounds, model: Stage, served: list[Work], active: list[str], late: int) -> None:
@@ -159,8 +183,7 @@ def _report(rounds: Rounds, model: Stage, served: list[Work], active: list[str],
 
 def _free(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> list[str]:
     """Who can be asked now, in file order."""
-    nobody = Work(shards=0, passes=0)
-    return [n for n in learners.names if n not in late and works.get(n, nobody).shards > 0]
+    return [n for n in learners.names if n not in late and works.get(n, OVER).shards > 0]
 
 
 def _renew(
@@ -169,7 +192,7 @@ def _renew(
     """Take the requests that came with the updates."""
     if terms.dynamic:
         for name, (wanted, _) in answers.items():
-            if works[name].shards:
+            if works[name] != OVER:
                 works[name] = Work(shards=wanted, passes=terms.passes)
     _refuse(works, offered, watch)
 
@@ -178,7 +201,7 @@ def _refuse(works: dict[str, Work], offered: int, watch: Watch) -> None:
     """End the part of whoever asks for more than there is: no honest learner does."""
     for name, work in works.items():
         if work.shards > offered:
-            works[name] = Work(shards=0, passes=0)
+            works[name] = OVER
             why = f"{name} asked for {work.shards} shards, but {offered} are offered"
             watch.note("fault", peer=name, what="refused", why=why)
 
@@ -186,7 +209,8 @@ def _refuse(works: dict[str, Work], offered: int, watch: Watch) -> None:
 def _drop(works: dict[str, Work], misses: Counter[str], terms: Terms, watch: Watch) -> None:
     """End the part of whoever missed the deadline too often in a row."""
     for name in works:
-        if terms.dynamic and misses[name] >= MISSES and works[name].shards:
-            works[name] = Work(shards=0, passes=0)
-            why = f"{name} missed the deadline of {terms.deadline_s:g} s {MISSES} times in a row"
+        if terms.misses and misses[name] >= terms.misses and works[name] != OVER:
+            works[name] = OVER
+            times = "once" if terms.misses == 1 else f"{terms.misses} times in a row"
+            why = f"{name} missed the deadline of {terms.deadline_s:g} s {times}"
             watch.note("fault", peer=name, what="dropped", why=why)

@@ -34,7 +34,8 @@ class Passes:
         batches: a pass of them each time that they are gone through.
         watch: the learner's clock.
         window: with it the training is given up when it cannot be over by the deadline; that is
-            asked from the planned moment on only, so that nobody gives up for a slow start.
+            asked from the last moment on that is not beyond the plan, when no further batch fits
+            before it, so that nobody gives up for a slow start.
     """
 
     def __init__(self, batches: SentBatches, watch: Watch, window: Window | None = None) -> None:
@@ -73,8 +74,9 @@ class Passes:
                 return
 
     def _hopeless(self) -> bool:
-        now = self._watch.clock()
-        if self._left == 0 or not self._took or now <= self._window.planned:
+        if self._left == 0 or not self._took:
             return False
-        part = -(-len(self._batches) // _PARTS)
-        return now + self._left * self._batch_s(part) > self._window.deadline
+        now, each_s = self._watch.clock(), self._batch_s(-(-len(self._batches) // _PARTS))
+        if now + each_s <= self._window.planned:
+            return False
+        return now + self._left * each_s > self._window.deadline
