@@ -108,10 +108,7 @@ def conduct(
     late, misses, trained = set[str](), _recall(works, rounds), rounds.recall("trained", False)
     _refuse(works, len(stock), watch)
     for number in rounds:
-        for name in recruits.admit():  # what was agreed before is over
-            late.discard(name)
-            misses.pop(name, None)
-            works.pop(name, None)
+        _forget(recruits.admit(), works, late, misses)
         works |= recruits.newcomers(0.0 if _free(learners, works, late) else terms.deadline_s)
         wait_s = terms.deadline_s if not _free(learners, works, late) else 0.0
         back = learners.gather(late, deadline_s=wait_s)  # only their requests are of use
@@ -122,9 +119,7 @@ def conduct(
         asked = learners.broadcast(number, to=_free(learners, works, late))
         if not asked and not late and not recruits.coming:
             raise NodeError(NOBODY)
-        dealt = stock.draw(number, {name: works[name].shards for name in asked})
-        for name, (x, y) in dealt.items():
-            learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)  # step 4
+        _serve(learners, stock, number, {name: works[name] for name in asked}, model)  # step 4
         left_s = max(1e-3, terms.deadline_s - (watch.clock() - start_s))
         answers = _answers(learners, asked, tried, left_s)  # steps 5, 6
         there = set(asked).intersection(learners.names)
@@ -156,6 +151,23 @@ def _recall(works: dict[str, Work], rounds: Rounds) -> Counter[str]:
 def _remember(works: dict[str, Work], misses: Counter[str], trained: bool, rounds: Rounds) -> None:
     told = {name: (work.shards, work.passes) for name, work in works.items()}
     rounds.remember(misses=dict(misses), works=told, trained=trained)
+
+
+def _forget(came: set[str], works: dict[str, Work], late: set[str], misses: Counter[str]) -> None:
+    """What was agreed with newcomers before is over."""
+    late -= came
+    for name in came:
+        misses.pop(name, None)
+        works.pop(name, None)
+
+
+def _serve(
+    learners: LinkGroup, stock: Stock, number: int, works: dict[str, Work], model: Stage
+) -> None:
+    """Send everybody in `works` what it trains on in a round, and the parameters."""
+    dealt = stock.draw(number, {name: work.shards for name, work in works.items()})
+    for name, (x, y) in dealt.items():
+        learners.send(name, works[name].passes, x, y, model.state(), kind=Kind.DATA)
 
 
 def _try(learners: LinkGroup, works: dict[str, Work], late: set[str]) -> set[str]:
