@@ -32,7 +32,8 @@ pytestmark = [
 SPEC = topology("fedavg", learners=2)
 BEATING = {"heartbeat": "1 s", "silence": "20 s"}
 ENDLESS = topology("fedavg", 2, {**BEATING, "checkpoint": 0}, rounds=100000)
-LONG = topology("fedavg", 2, {**BEATING, "checkpoint": 2}, rounds=150, evaluate=0)
+LONG = topology("fedavg", 2, {**BEATING, "checkpoint": 2, "quorum": 2}, rounds=150, evaluate=0)
+"""Without one board the other must not go on: they do not stop at one moment."""
 CARRIED = {"b0": ("learner0",), "b1": ("learner1", "server")}
 """The server is on no first board and no first rank."""
 

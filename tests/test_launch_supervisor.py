@@ -111,8 +111,12 @@ def test_abort_is_reported_as_a_signal(tmp_path: Path) -> None:
 
 
 def test_failed_essential_node_stops_the_others(tmp_path: Path) -> None:
-    run = Run(tmp_path, {"server": {"do": "fail"}, "a": {}, "b": {"essential": False}})
-    referee = run.go()
+    script = {"server": {"do": "fail-on-usr1"}, "a": {}, "b": {"essential": False}}
+    run = Run(tmp_path, script, Limits(notice_s=0.2, term_s=60.0))
+    reports = run.when_all_run()
+    os.kill(run.pids["server"], signal.SIGUSR1)
+    finish(reports)
+    referee = run.referee
     assert (referee.exit_code, referee.culprit) == (3, "server")
     assert referee.ends["a"].code == referee.ends["b"].code == 130
     assert run.gone()

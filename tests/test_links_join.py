@@ -204,7 +204,7 @@ def test_a_second_node_of_the_same_name_waits_until_the_first_is_gone(
     with closing(hub, second):
         old, _ = both(hub, first)
         with pytest.raises(LinkTimeout, match="is linked to this node already"):
-            second.dial("hub", timeout_s=0.3)
+            second.dial("hub", timeout_s=2.0)
         first.close()
         new = both(hub, second)[0]
         assert new.usable

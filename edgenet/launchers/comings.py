@@ -14,6 +14,7 @@ where a spare took the place of a lost node |
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -121,11 +122,13 @@ class Comings:
             self._recovery.look()
         if not self._referee.going_on:
             return
-        for event in [event for event in self._events if self._due_since(event) is not None]:
-            self._happen(event)
+        for event in tuple(self._events):
+            waits = event.kind == "start" and event.target in self._leaving  # its process is there
+            if self._due_since(event) is not None and not waits:
+                self._happen(event)
         now = time.monotonic()
         for name in [name for name, end in self._leaving.items() if now >= end]:
-            del self._leaving[name]
+            self._leaving[name] = math.inf
             self._starter.signal(name, signal.SIGKILL)
         for name, (suspect, since_s) in list(self._held.items()):
             if self._witness.wrote(suspect) > since_s:

@@ -69,11 +69,15 @@ class Control:
                 self._socket.bind(address)
             self._socket.listen()
         except OSError:
-            return self  # a file system without sockets: this run takes no orders
+            self._socket.close()  # a file system without sockets: this run takes no orders
         finally:
             os.umask(before)
-        self._thread.start()
         return self
+
+    def serve(self) -> None:
+        """Take orders from now on: the nodes have been started. Those that came before wait."""
+        if self._socket.fileno() >= 0:
+            self._thread.start()
 
     def __exit__(
         self,

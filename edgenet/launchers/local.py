@@ -174,11 +174,13 @@ class Local:
         comings = Comings(run, topology, referee, on.supervisor, begin, say, point=point)
         there = [seat.name for seat in on.cast.seats if seat.name not in comings.later]
         conductor = Conductor(run, topology, there, apply, used, point=point)
-        begin(point.after, comings.later)
         control = Control(run, conductor, on.supervisor, referee)
-        with closing(comings), conductor, control, self._show(run, topology) as view:
-            whole = _Whole(view, conductor, *([network] if network else []))
-            return self._watch(on, whole, comings)
+        with closing(comings), conductor, control:  # whoever sees a node may give it orders
+            begin(point.after, comings.later)
+            control.serve()
+            with self._show(run, topology) as view:
+                whole = _Whole(view, conductor, *([network] if network else []))
+                return self._watch(on, whole, comings)
 
     def _watch(self, on: _Playing, view: View, comings: Comings) -> str | None:
         """Until every node has ended; the sentence if the launcher itself failed."""

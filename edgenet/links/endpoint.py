@@ -119,14 +119,21 @@ class Endpoint:
             LinkTimeout: it did not appear, or did not answer, in time.
         """
         deadline = time.monotonic() + timeout_s
+        why = ""
         while True:
             try:
                 return self._dial_once(peer, deadline)
+            except LinkTimeout:
+                if not why:
+                    raise
             except (OSError, PeerLost, Taken, WireClosed) as error:
-                # Not up yet, or still up where it was before it was restarted.
-                if time.monotonic() + _RETRY_S >= deadline:
-                    raise self._absent(peer, timeout_s, str(error)) from None
-                time.sleep(_RETRY_S)
+                # Not up yet, or still up where it was before it was restarted. An attempt that the
+                # deadline cut short says less than the one before it.
+                if not why or time.monotonic() < deadline:
+                    why = str(error)
+            if time.monotonic() + _RETRY_S >= deadline:
+                raise self._absent(peer, timeout_s, why) from None
+            time.sleep(_RETRY_S)
 
     def accept(self, peer: str, *, timeout_s: float = 30.0) -> WireLink:
         """The link to a peer that dials; waits for it to call.

@@ -66,7 +66,18 @@ class Journal:
     """
 
     _URGENT = frozenset(
-        {"start", "resumed", "linked", "joined", "change", "restarted", "round", "fault", "end"}
+        {
+            "start",
+            "resumed",
+            "linked",
+            "joined",
+            "began",
+            "change",
+            "restarted",
+            "round",
+            "fault",
+            "end",
+        }
     )
 
     def __init__(
