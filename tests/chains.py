@@ -16,6 +16,8 @@ from edgenet.data import ShareBatches, load, partition, subset
 from edgenet.models.layers import build
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
+from edgenet.schemes.layout import Layout
+from edgenet.schemes.timetable import FORWARD
 from edgenet.topology.load import loads
 from edgenet.topology.spec import Topology
 
@@ -74,3 +76,38 @@ def single(spec: Topology) -> tuple[nn.Module, ShareBatches]:
     model = build(train.model, classes=10, shape=dataset.shape, seed=spec.seed)
     (dealt,) = partition(dataset.train_y, train.partition, 1, spec.seed)
     return model, ShareBatches(dataset, dealt, train.batch, spec.seed, 0)
+
+
+def reference(spec: Topology) -> dict[str, Tensor]:
+    """One process that goes through the first stage's order with a copy of the weights for each
+    version of each stage."""
+    model, batches = single(spec)
+    layout: Layout = resolve(spec).layout
+    train, named = spec.train, dict(model.named_parameters())
+    velocity = {key: torch.zeros_like(value) for key, value in named.items()}
+    newest = {key: value.detach().clone() for key, value in named.items()}
+    for _ in range(train.rounds):
+        epoch = list(batches)
+        history = [newest]
+        for k, (x, y) in enumerate(epoch, start=1):
+            used = {
+                key: history[_version(layout, key, k)][key].clone().requires_grad_()
+                for key in named
+            }
+            output = torch.func.functional_call(model, used, x)
+            nn.functional.cross_entropy(output, y).backward()
+            newest = {}
+            for key, value in history[-1].items():
+                gradient = used[key].grad + train.optimizer.weight_decay * value
+                velocity[key] = train.optimizer.momentum * velocity[key] + gradient
+                newest[key] = value - train.lr * velocity[key]
+            history.append(newest)
+    return newest
+
+
+def _version(layout: Layout, key: str, batch: int) -> int:
+    """The version of the parameter `key` that mini-batch `batch` uses."""
+    layer = layout.layer_names.index(key.split(".")[0])
+    stage = max(n for n, start in enumerate(layout.starts) if start <= layer)
+    row = layout.table.stages[stage]
+    return next(a.version for a in row if a.verb == FORWARD and a.batch == batch)

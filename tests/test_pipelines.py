@@ -1,17 +1,17 @@
-"""Pipelines against one process on the same seed, over memory links and over gloo processes."""
+"""Pipelines against one process on the same seed, over memory links."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from chains import EXACT, MOVING, chain, finish, one_torch_thread, single
+from chains import EXACT, MOVING, chain, finish, one_torch_thread, reference, single
 from small_runs import assert_same
-from torch import Tensor, nn
+from torch import nn
 
 from edgenet.data import ShareBatches, load, partition, subset
 from edgenet.models.layers import build
@@ -19,50 +19,12 @@ from edgenet.models.local import LocalStage
 from edgenet.models.stage import cross_entropy
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
-from edgenet.schemes.layout import Layout
-from edgenet.schemes.timetable import FORWARD
-from edgenet.topology.spec import Topology
 
 
 @pytest.fixture(autouse=True)
 def _one_torch_thread() -> Iterator[None]:
     with one_torch_thread():
         yield
-
-
-def reference(spec: Topology) -> dict[str, Tensor]:
-    """One process that goes through the first stage's order with a copy of the weights for each
-    version of each stage."""
-    model, batches = single(spec)
-    layout: Layout = resolve(spec).layout
-    train, named = spec.train, dict(model.named_parameters())
-    velocity = {key: torch.zeros_like(value) for key, value in named.items()}
-    newest = {key: value.detach().clone() for key, value in named.items()}
-    for _ in range(train.rounds):
-        epoch = list(batches)
-        history = [newest]
-        for k, (x, y) in enumerate(epoch, start=1):
-            used = {
-                key: history[_version(layout, key, k)][key].clone().requires_grad_()
-                for key in named
-            }
-            output = torch.func.functional_call(model, used, x)
-            nn.functional.cross_entropy(output, y).backward()
-            newest = {}
-            for key, value in history[-1].items():
-                gradient = used[key].grad + train.optimizer.weight_decay * value
-                velocity[key] = train.optimizer.momentum * velocity[key] + gradient
-                newest[key] = value - train.lr * velocity[key]
-            history.append(newest)
-    return newest
-
-
-def _version(layout: Layout, key: str, batch: int) -> int:
-    """The version of the parameter `key` that mini-batch `batch` uses."""
-    layer = layout.layer_names.index(key.split(".")[0])
-    stage = max(n for n, start in enumerate(layout.starts) if start <= layer)
-    row = layout.table.stages[stage]
-    return next(a.version for a in row if a.verb == FORWARD and a.batch == batch)
 
 
 NORMALISED = {"model": "vgg16-bn-w16", "data": {"name": "digits", "train": 96, "test": 16},
@@ -90,15 +52,17 @@ def test_in_float64_no_more_than_rounding_is_between_the_exact_schemes(
         torch.testing.assert_close(other[key], value, rtol=0, atol=1e-12)
 
 
-@functools.cache
-def _window_sets() -> list[tuple[int, int]]:
-    return [(2, 1), (2, 2), (2, 3), (2, 6), (3, 2), (3, 4), (3, 6), (4, 3), (4, 5)]
+PLACES = list(itertools.product((2, 3, 4), range(1, 7)))
+"""Every number of workers with every window."""
 
 
-@pytest.mark.parametrize(("workers", "window"), _window_sets())
-@pytest.mark.parametrize("optimizer", [{}, MOVING], ids=["plain", "moving"])
+@pytest.mark.parametrize(
+    ("optimizer", "workers", "window"),
+    [*((MOVING, *place) for place in PLACES), *(({}, *place) for place in PLACES[::2])],
+    ids=lambda each: each if isinstance(each, int) else "moving" if each else "plain",
+)
 def test_exact_schemes_are_the_reference_that_follows_the_same_versions(
-    workers: int, window: int, optimizer: dict[str, Any], tmp_path: Path
+    optimizer: dict[str, Any], workers: int, window: int, tmp_path: Path
 ) -> None:
     settings = {"window": window, "optimizer": {"name": "sgd", **optimizer}, "lr": 0.02}
     expected = reference(chain("pipedream", workers, **settings))
@@ -177,19 +141,6 @@ def test_a_master_that_feeds_changes_nothing(scheme: str, tmp_path: Path) -> Non
     plan = resolve(feeds)
     assert plan.layout.workers == ("worker0", "worker1", "worker2")
     assert_same(finish(feeds, tmp_path / "feeds"), works, exact=True)
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize(
-    ("scheme", "workers", "window"),
-    [("mcpipe-adaptive", 3, 4), ("gpipe", 2, 3), ("pipedream", 4, 2)],
-)
-def test_gloo_processes_end_as_threads_do(
-    scheme: str, workers: int, window: int, tmp_path: Path
-) -> None:
-    spec = chain(scheme, workers, window=window)
-    memory = finish(spec, tmp_path / "memory")
-    assert_same(finish(spec, tmp_path / "gloo", "gloo"), memory)
 
 
 @pytest.mark.parametrize("optimizer", [{"name": "sgd", **MOVING}, {"name": "adam"}])
