@@ -212,6 +212,33 @@ def test_a_killed_deployment_goes_on_from_what_boards_have_kept(
     assert left(boards) == []
 
 
+def ranks(process: psutil.Process) -> list[str]:
+    """Its rank among those of its board; none where torchrun has not started it."""
+    with contextlib.suppress(psutil.Error):
+        return [process.environ()["LOCAL_RANK"]] if "LOCAL_RANK" in process.environ() else []
+    return []
+
+
+def test_a_run_whose_node_failed_goes_on_as_often_as_it_may(
+    boards: Boards, hosts: Path, tmp_path: Path
+) -> None:
+    faults = {**BEATING, "checkpoint": 2, "quorum": 2}
+    spec = topology("fedavg", 2, faults, rounds=60, evaluate=0)
+    file, out = written(tmp_path, dump(spec)), tmp_path / "out"
+    process = boards.deploy(file, "--hosts", hosts, "--out", out, "--max-restarts", 1)
+    wait_for(lambda: max(saved(boards, "b1"), default=0) > 5, "checkpoints on b1")
+    (learner,) = (each for each in boards.processes("b1") if ranks(each) == ["0"])
+    learner.kill()
+    code, said = ended(process)
+    assert code == 0, said
+    assert "it is started again (1 of 1)" in said
+    assert "goes on after round" in said
+    (run,) = out.iterdir()
+    here = run_here(spec, tmp_path / "here").state
+    assert_same(here, torch.load(run / "model.pt", weights_only=True), exact=True)
+    assert left(boards) == []
+
+
 def test_a_board_that_is_gone_ends_the_run(boards: Boards, hosts: Path, tmp_path: Path) -> None:
     process = begin(boards, hosts, tmp_path)
     boards.unplug("b1")

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="torchrun starts all nodes anew when one fails, up to N times (default: 0)",
+        help="when a node fails, go on from what was saved, or anew, up to N times (default: 0)",
     )
 
 

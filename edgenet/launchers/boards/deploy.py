@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgenet.errors import DONE, INTERRUPTED, InputError
+from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
 from edgenet.launchers import resuming, shaping
 from edgenet.launchers.blame import end_of, verdict
 from edgenet.launchers.boards.earlier import earlier
@@ -62,7 +62,7 @@ class Request:
     ssh: str = "ssh"
     """The client, with options."""
     restarts: int = 0
-    """How often torchrun may start all nodes anew."""
+    """How often all nodes are started again after a failure."""
     resume: Path | None = None
     """The folder of a run that is to go on; `path` may be its topology.yaml."""
 
@@ -79,13 +79,37 @@ class Deployment:
         self._say, self._tell = say, tell
 
     def run(self, request: Request) -> Outcome | None:
-        """Check, install, run and gather; None where only the check was asked for.
+        """Check, install, run and gather, and again after a failure as often as is wanted; None
+        where only the check was asked for.
 
         Raises:
             InputError: before anything was installed or started anywhere.
             NodeError: an installation failed.
             Interrupted: before any node was started.
         """
+        outcome = self._once(request)
+        for number in range(1, request.restarts + 1):
+            if outcome is None or outcome.exit_code != NODE_FAILED:
+                break
+            self._say(f"{outcome.error}; it is started again ({number} of {request.restarts})")
+            again = self._again(request, outcome.run)
+            if again is None:
+                break
+            outcome = again
+        return outcome
+
+    def _again(self, request: Request, run: RunDir) -> Outcome | None:
+        """Go on with a run that failed or, where that cannot be, run it anew; None if that cannot
+        be either."""
+        on = replace(request, path=run.topology, overrides=(), resume=run.path)
+        for each in (on, replace(request, resume=None)):
+            try:
+                return self._once(each)
+            except InputError as error:
+                self._say(str(error))
+        return None
+
+    def _once(self, request: Request) -> Outcome | None:
         goods = _goods(request)
         topology = load(request.path, request.overrides)
         shaping.check_still(topology)
@@ -126,9 +150,7 @@ class Deployment:
         with ExitStack() as talks:
             talks.enter_context(resuming.held(run.path))
             posts = []
-            for board, order in zip(
-                ready.boards, _orders(plan, ready, reach.key(), request.restarts), strict=True
-            ):
+            for board, order in zip(ready.boards, _orders(plan, ready, reach.key()), strict=True):
                 talk = talks.enter_context(reach.run(board, ready.start(board), order))
                 needed = not essential.isdisjoint(board.nodes)
                 posts.append(Post(board=board, line=talk, essential=needed))
@@ -205,7 +227,7 @@ def _kept(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in names}
 
 
-def _orders(plan: Plan, ready: _Ready, key: str, restarts: int) -> list[Order]:
+def _orders(plan: Plan, ready: _Ready, key: str) -> list[Order]:
     boards = ready.boards
     master = boards[0].address, ready.facts[boards[0].name]["port"]
     code = None if plan.code is None else (plan.code.file, plan.code.content.decode())
@@ -220,7 +242,6 @@ def _orders(plan: Plan, ready: _Ready, key: str, restarts: int) -> list[Order]:
             address=board.address,
             key=key,
             data=board.data,
-            restarts=restarts,
             run=ready.name,
             resume=ready.after,
         )

@@ -58,8 +58,6 @@ class Order:
     """The run's join key (EDGENET_KEY)."""
     data: str = ""
     """The folder of its datasets."""
-    restarts: int = 0
-    """How often torchrun may start all nodes anew after a failure."""
     run: str = ""
     """What the deployment calls the run: its folder on every board is named by it."""
     resume: int = 0
@@ -72,12 +70,8 @@ class Order:
             earlier: what the nodes of a run that goes on have written.
         """
         host, port = self.master
+        # Static, never c10d: that unpickles what lies in a store that knows no key.
         meeting = ["--node-rank", str(self.host), "--master-addr", host, "--master-port", str(port)]
-        if self.restarts:  # only this backend brings all hosts to start again together
-            meeting = ["--max-restarts", str(self.restarts), "--rdzv-backend", "c10d"]
-            meeting += ["--rdzv-endpoint", f"{host}:{port}", "--rdzv-id", "edgenet"]
-            meeting += ["--rdzv-conf", f"is_host={int(self.host == 0)},join_timeout=120"]
-            meeting += ["--local-addr", self.address]
         return [
             *(sys.executable, "-m", "torch.distributed.run", "--nnodes", str(self.hosts)),
             *("--nproc-per-node", str(len(self.nodes)), *meeting),
@@ -96,8 +90,6 @@ class Order:
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(folder),  # torchrun leaves its logs there
         }
-        if self.restarts:  # each start gets a store of its own, at rank 0
-            own["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         if self.data:
             own["EDGENET_DATA"] = self.data
         return {**os.environ, **own}
@@ -149,7 +141,7 @@ def carry_out(wire: Wire, order: Order, stop: StopSignals, limit_s: float | None
         reader = threading.Thread(target=_pass_on, args=(process, wire), daemon=True)
         reader.start()
         try:
-            _watch(process, wire, stop, limit_s, rest=not order.restarts)
+            _watch(process, wire, stop, limit_s)
         finally:
             _end(process, 0.0)
             reader.join(5.0)
@@ -166,12 +158,7 @@ def _pass_on(process: subprocess.Popen[bytes], wire: Wire) -> None:
 
 
 def _watch(
-    process: subprocess.Popen[bytes],
-    wire: Wire,
-    stop: StopSignals,
-    limit_s: float | None,
-    *,
-    rest: bool,
+    process: subprocess.Popen[bytes], wire: Wire, stop: StopSignals, limit_s: float | None
 ) -> None:
     """Until torchrun has ended, by itself or because it had to."""
     begun = heard = worked = told = time.monotonic()
@@ -194,7 +181,7 @@ def _watch(
         if wire.ended or stop.count or late or now - heard > SILENCE_S:
             return _end(process, limits.term_s)
         # Its nodes have ended, and it waits minutes for a torchrun elsewhere that is no more.
-        if rest and started and now - worked > limits.rest_s:
+        if started and now - worked > limits.rest_s:
             return _end(process, limits.term_s)
 
 
