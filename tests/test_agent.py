@@ -29,6 +29,7 @@ from ssh_boards import wait_for
 
 from edgenet.cli.main import parser
 from edgenet.errors import InputError
+from edgenet.launchers.boards import sealed, wires
 from edgenet.launchers.boards.hosts import Board
 from edgenet.launchers.boards.runner import Order
 from edgenet.launchers.boards.sealed import AgentCall, SealedLines, cluster_key, read_key, run_key
@@ -252,6 +253,26 @@ def _send(sock: socket.socket, raw: bytes) -> None:
     with sock:
         with suppress(OSError):  # it hung up, as it should
             sock.sendall(raw)
+
+
+@pytest.mark.parametrize("kind", ["socket", "pipes"])
+def test_who_takes_nothing_any_more_is_as_good_as_gone(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment that was frozen in the middle of the files must not hold its boards."""
+    monkeypatch.setattr(sealed, "SILENCE_S", 0.2)
+    monkeypatch.setattr(wires, "SILENCE_S", 0.2)
+    mine, theirs = socket.socketpair()
+    with mine, theirs, mine.makefile("rb") as reading, mine.makefile("wb") as writing:
+        wire = (
+            SealedLines(mine, secrets.token_bytes(32), "agent")
+            if kind == "socket"
+            else wires.PipeLines(reading, writing)
+        )
+        while not wire.ended:  # until the kernel takes no more
+            wire.send(**{"is": "file", "data": "x" * 50_000})
+        for _ in range(10_000):  # and no more waits of 0.2 s each
+            wire.send(**{"is": "file", "data": "x"})
 
 
 def test_a_line_is_not_taken_from_the_wrong_end() -> None:

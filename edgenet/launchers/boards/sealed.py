@@ -60,12 +60,20 @@ class SealedLines(LineReader):
         """A line came that the other end did not write."""
 
     def send(self, **fields: Any) -> None:
-        """As in `Wire`."""
+        """As in `Wire`. A peer that takes nothing for `SILENCE_S` is as good as gone."""
         data = json.dumps(fields).encode()
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock:
+            if self.ended:
+                return
             seal = self._seal(self._mine, self._sent, data)
             self._sent += 1
-            self._sock.sendall(seal + b" " + data + b"\n")
+            try:
+                self._sock.sendall(seal + b" " + data + b"\n")
+            except TimeoutError:  # in the middle of a line: nothing can follow it
+                self.ended = True
+                self.hang_up()
+            except OSError:
+                return  # what the peer had said before is still to be read, and then its end
 
     def read(self) -> list[dict[str, Any]]:
         """As in `LineReader`; a connection that was reset has ended."""

@@ -20,8 +20,9 @@ Deployment, over the pipes of ssh or the socket of an agent:
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from typing import IO, Any, Protocol
 
 from edgenet.errors import NodeError
 from edgenet.launchers.boards.hosts import Board
-from edgenet.launchers.lines import LineReader, write_line
+from edgenet.launchers.lines import LineReader
 
 BEAT_S = 5.0
 SILENCE_S = 30.0
@@ -120,9 +121,19 @@ class PipeLines(LineReader):
         self._writing, self._lock = writing.fileno(), threading.Lock()
 
     def send(self, **fields: Any) -> None:
-        """As in `Wire`."""
-        with self._lock, contextlib.suppress(OSError):
-            write_line(self._writing, **fields)
+        """As in `Wire`. A reader that takes nothing for `SILENCE_S` is as good as gone."""
+        data = json.dumps(fields).encode() + b"\n"
+        poller = select.poll()
+        poller.register(self._writing, select.POLLOUT)
+        with self._lock:
+            while data and not self.ended:
+                if not poller.poll(SILENCE_S * 1000):
+                    self.ended = True
+                    return
+                try:  # so much can be written without waiting, where anything can
+                    data = data[os.write(self._writing, data[: select.PIPE_BUF]) :]
+                except OSError:
+                    return
 
     def decode(self, line: bytes) -> list[dict[str, Any]]:
         """The object in a line; none in a foreign one."""
