@@ -12,7 +12,7 @@ from test_resume import Stopped, model, spec, stop_in
 
 from edgenet.errors import EdgenetError, InputError, NodeError
 from edgenet.launchers import resuming
-from edgenet.meters.checkpoints import KEPT, Notice, Shelf, common_round
+from edgenet.meters.checkpoints import KEPT, Notice, Shelf, Told, common_round
 from edgenet.node.plan import Plan, resolve
 from edgenet.node.schedule import Schedule
 from edgenet.node.threads import run_in_threads
@@ -95,6 +95,28 @@ def test_a_node_that_was_left_out_may_hold_an_older_one(stopped: tuple[Plan, Pat
     assert common_round(out, plan.seats).round == 3
     shelf.begin(3)  # it was there after all, and is not saved
     assert common_round(out, plan.seats).round == 2
+
+
+@pytest.mark.parametrize("log", ["1\n2\n", ""])
+def test_a_log_that_was_lost_does_not_outdate_what_is_saved(
+    stopped: tuple[Plan, Path], log: str
+) -> None:
+    """The files are on the disk before they have a name; of the log a host may lose the end."""
+    plan, run_dir = stopped
+    before = common_round(run_dir, plan.seats).round
+    assert before == 3
+    (run_dir / "nodes" / "learner0" / "checkpoints" / "rounds").write_text(log, encoding="ascii")
+    assert Shelf(run_dir, "learner0").last(before) == before
+    assert Told("there", Shelf(run_dir, "learner0").told()).last(before) == before
+    assert common_round(run_dir, plan.seats).round == before
+
+
+def test_what_a_killed_node_has_half_written_is_forgotten(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "a")
+    shelf.begin(1)
+    (shelf.folder / "7.part").write_bytes(b"half")
+    shelf.forget(0)
+    assert [path.name for path in shelf.folder.iterdir()] == ["rounds"]
 
 
 def test_checkpoints_of_another_topology_are_refused(stopped: tuple[Plan, Path]) -> None:

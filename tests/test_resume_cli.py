@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from test_resume import Stopped, stop_in
 from test_resume import spec as small_spec
 
 from edgenet.cli.main import main
-from edgenet.errors import EdgenetError
+from edgenet.errors import EdgenetError, InputError
+from edgenet.launchers import resuming
 from edgenet.meters.checkpoints import Shelf
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
@@ -111,6 +113,18 @@ def test_nobody_waits_for_a_node_that_had_left(tmp_path: Path) -> None:
     assert len(events(run.path, "learner1", "start")) == 1
     start, joined = (events(run.path, "server", name)[-1]["t"] for name in ("start", "joined"))
     assert joined - start < 30.0  # half of the time for which nodes wait for each other
+
+
+def test_a_run_that_ends_meanwhile_is_complete(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.topology.touch()
+    run.run_json.write_text(json.dumps({"rounds": 5}))
+    with ThreadPoolExecutor(1) as pool:
+        with resuming.held(tmp_path):
+            late = pool.submit(lambda: resuming.taken(tmp_path).__enter__())
+            run.run_json.write_text(json.dumps({"rounds": 5, "exit_code": 0}))
+        with pytest.raises(InputError, match=r"this run is complete \(5 rounds\)"):
+            late.result(timeout=WAIT_S)
 
 
 def stopped(spec: Topology, out: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:

@@ -81,6 +81,7 @@ def taken(path: Path | None, *, deployed: bool = False) -> Iterator[None]:
         return
     _check(RunDir(path), deployed)
     with held(path, alone=True):
+        _check(RunDir(path), deployed)  # it may have come to its end while it was waited for
         yield
 
 
@@ -182,10 +183,19 @@ def held(run_dir: Path, *, alone: bool = False) -> Iterator[int]:
                     f"{run_dir}: another process still runs it; wait for its end, or stop it"
                 )
             time.sleep(_POLL_S)
-        fcntl.flock(fd, fcntl.LOCK_SH)
+        _share(fd, run_dir, wait=not alone)
         yield fd
     finally:
         os.close(fd)
+
+
+def _share(fd: int, run_dir: Path, *, wait: bool) -> None:
+    """Hold it with others. From alone to shared the kernel goes by nobody at all: who does not
+    wait, and finds somebody alone there, was overtaken by him."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise InputError(f"{run_dir}: another process goes on with it; wait for its end") from None
 
 
 def _free(fd: int) -> bool:

@@ -69,7 +69,9 @@ class Shelf:
 
     def last(self, number: int) -> int:
         """The last round up to `number` that the node began; 0 if none."""
-        return max((each for each in self.begun() if each <= number), default=0)
+        # What a host without power has lost of the log does not make its files outdated.
+        known = (*self.begun(), *self.rounds())
+        return max((each for each in known if each <= number), default=0)
 
     def wrong(self, number: int) -> str | None:
         """What is wrong with the file of a round, for a sentence; None if it is sound."""
@@ -118,6 +120,8 @@ class Shelf:
             OSError: there is no room, or the disk fails.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._log.is_file():
+            _settle(self._log)  # which tells others' checkpoints that this one is needed
         part = self.folder / f"{number}.part"
         try:
             with part.open("wb") as file:
@@ -131,11 +135,7 @@ class Shelf:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name, too
-        finally:
-            os.close(folder)
+        _settle(self.folder)  # the name, too
         for old in self.rounds()[KEPT:]:
             self.path(old).unlink(missing_ok=True)
         return size
@@ -151,11 +151,23 @@ class Shelf:
         for number in self.rounds():
             if number > after:
                 self.path(number).unlink(missing_ok=True)
+        for torn in self.folder.glob("*.part"):  # of a node that was killed over it
+            torn.unlink(missing_ok=True)
         kept = [each for each in self.begun() if each <= after]
         if self._log.is_file():
             part = self._log.with_suffix(".part")
             part.write_text("".join(f"{each}\n" for each in kept), encoding="ascii")
+            _settle(part)
             os.replace(part, self._log)
+
+
+def _settle(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before anything else is done."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class Told:
@@ -187,7 +199,7 @@ class Told:
 
     def last(self, number: int) -> int:
         """As a shelf's."""
-        return max((each for each in self._begun if each <= number), default=0)
+        return max((each for each in (*self._begun, *self._files) if each <= number), default=0)
 
     def wrong(self, number: int) -> str | None:
         """As a shelf's."""
