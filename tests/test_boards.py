@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from facilities import needs
 
 from edgenet.errors import InputError, TopologyError
-from edgenet.launchers.boards import wireguard
+from edgenet.launchers.boards import kept, wireguard
 from edgenet.launchers.boards.checks import complaints
 from edgenet.launchers.boards.deploy import Deployment, Request
 from edgenet.launchers.boards.fleet import Fleet, Post
@@ -242,6 +243,23 @@ def test_files_come_in_pieces(tmp_path: Path) -> None:
 
 def test_a_board_that_hangs_up_is_lost(tmp_path: Path) -> None:
     assert watched(tmp_path, {"is": "log", "text": "hello"}).lost == "the cable was cut"
+
+
+@pytest.mark.parametrize(
+    "line", [{"is": "log"}, {"is": "ended", "code": None}, file("a", b"") | {"data": 5}]
+)
+def test_a_board_that_talks_nonsense_is_lost(tmp_path: Path, line: dict[str, Any]) -> None:
+    post = watched(tmp_path, line, {"is": "gathered"})
+    assert post.lost is not None
+    assert "makes no sense" in post.lost
+
+
+def test_boards_that_share_a_home_have_folders_of_their_own() -> None:
+    other = replace(BOARD, nodes=("another",))
+    assert BOARD.run("r") != other.run("r")
+    assert BOARD.run("r") != BOARD.run("s")
+    assert kept.folder_of(BOARD.run("r"))
+    assert BOARD.run("") == ""
 
 
 @pytest.mark.parametrize(

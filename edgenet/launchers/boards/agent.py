@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -83,16 +83,18 @@ class Agent:
         with closing(wire):
             try:
                 self._obey(wire, who, _next(wire))
-            except (KeyError, ValueError) as error:
-                self._say(f"{who} was refused: {error}")
-                wire.send(**{"is": "refused", "text": str(error)})
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                why = getattr(error, "strerror", None) or str(error)
+                self._say(f"{who} was refused: {why}")
+                wire.send(**{"is": "refused", "text": why})
 
     def _obey(self, wire: SealedLines, who: str, order: dict[str, Any]) -> None:
         """Raises ValueError for an order that is none."""
         if order.get("do") == "check":
             asked = {"name": "", "address": str(order["address"]), "run": str(order.get("run"))}
             facts = {"present": True, "edgenet": self._digest}
-            onboard.check(asked, wire.send, partial(_next, wire), **facts)
+            with suppress(_Over):
+                onboard.check(asked, wire.send, partial(_next, wire), **facts)
         elif order.get("do") == "tell":
             tell(wire, order)
         elif order.get("do") == "run":
@@ -131,9 +133,12 @@ class Agent:
         return replace(order, key=run_key(self._key, salt), data=self._data)
 
 
+class _Over(ValueError):
+    """The caller says nothing (more)."""
+
+
 def _next(wire: SealedLines) -> dict[str, Any]:
-    """Raises ValueError when nothing (more) is said."""
     line = wire.next(SILENCE_S)
     if line is None:
-        raise ValueError("nothing was asked")
+        raise _Over("nothing was asked")
     return line

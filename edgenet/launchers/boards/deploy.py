@@ -242,7 +242,7 @@ def _orders(plan: Plan, ready: _Ready, key: str) -> list[Order]:
             address=board.address,
             key=key,
             data=board.data,
-            run=ready.name,
+            run=board.run(ready.name),
             resume=ready.after,
         )
         for number, board in enumerate(boards)

@@ -125,10 +125,18 @@ class Fleet:
         if post.over:
             return
         post.heard = time.monotonic()
-        kind = "gone" if line is None else line.get("is")
         if line is None:
             self._lose(post, post.line.why())
-        elif kind == "log":
+            return
+        try:
+            self._obey(post, line)
+        except (KeyError, TypeError, ValueError) as error:
+            self._lose(post, f"says what makes no sense ({error!r})")
+            post.line.kill()
+
+    def _obey(self, post: Post, line: Mapping[str, Any]) -> None:
+        kind = line.get("is")
+        if kind == "log":
             self._tell(post.board.name, str(line["text"]))
         elif kind == "refused":
             self._lose(post, f"refused: {line['text']}")

@@ -17,6 +17,7 @@ hosts:
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Board:
     """'address:port' of its agent; empty: it is reached by ssh."""
     where: str = ""
     """'hosts.yaml:3'."""
+
+    def run(self, name: str) -> str:
+        """What it knows a run of this name by: boards that share a home each need a folder."""
+        words = f"{name}\0{','.join(self.nodes)}".encode()
+        return hashlib.sha256(words).hexdigest()[:16] if name else ""
 
 
 def load_hosts(path: Path, topology: Topology, seats: Sequence[str]) -> tuple[Board, ...]:
@@ -160,7 +166,7 @@ def _board(name: str, entry: Section, nodes: tuple[str, ...]) -> Board:
     ssh, agent = entry.text("ssh", name), entry.text("agent")
     if ssh.startswith("-"):
         raise entry.fail(f"has ssh '{ssh}'; it must be a host's name, like pi@10.0.0.21", "ssh")
-    if agent and not agent.rpartition(":")[2].isdecimal():
+    if agent and not (agent.rpartition(":")[0] and agent.rpartition(":")[2].isdecimal()):
         raise entry.fail(f"has agent '{agent}'; write address:port, like 10.0.0.21:29400", "agent")
     return Board(
         name=name,

@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,15 +51,26 @@ def place(name: str, *, again: bool) -> Iterator[Path]:
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     if again and not folder.is_dir():
         raise ValueError(f"{folder} is not here (any more)")
-    folder.mkdir(exist_ok=again)
-    with (folder / "lock").open("w") as lock:
+    with _one_at_a_time(), ExitStack() as stack:
+        folder.mkdir(exist_ok=again)
+        lock = stack.enter_context((folder / "lock").open("w"))
         _hold(lock, folder)
         _sweep()
+        stack.pop_all()
+    with lock:
         try:
             yield folder
         finally:
             if not saved(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Nobody else begins a run here meanwhile, and takes one that just begins for an old one."""
+    with FOLDER.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def out(folder: Path) -> Path | None:
@@ -86,7 +98,7 @@ def shelves(name: str, nodes: Sequence[str]) -> dict[str, Any]:
 def _sweep() -> None:
     """Remove what runs have left that nobody goes on with."""
     unheld = []
-    for old in FOLDER.iterdir():
+    for old in FOLDER.glob("run-*"):
         with contextlib.suppress(OSError), (old / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             unheld.append(old)

@@ -100,7 +100,9 @@ def inspect(
 
         def ask(board: Board) -> tuple[Talk, Mapping[str, Any], float]:
             name, before = goods.environment(board), time.time()
-            call = reach.ask(board, do="check", name=name, address=board.address, run=run)
+            call = reach.ask(
+                board, do="check", name=name, address=board.address, run=board.run(run)
+            )
             calls.callback(call.close)
             facts = call.hear("port", _CHECK_S)
             # Its clock was read between these two: only what lies outside is off for sure.
@@ -127,7 +129,7 @@ def _unfit(boards: Sequence[Board], told: Told, goods: Goods, run: str) -> list[
             wrong.append(_unreachable(board, str(found)))
         else:
             _, facts, offset_s = found
-            said = complaints(board, facts, offset_s, goods.wheel.digest, run)
+            said = complaints(board, facts, offset_s, goods.wheel.digest, board.run(run))
             wrong += [f"board '{board.name}' {each}" for each in said]
     return wrong
 

@@ -69,7 +69,7 @@ class Reach:
             line: as for `run`.
             run: what the deployment calls it.
         """
-        order = {"do": "tell", "run": run, "nodes": board.nodes}
+        order = {"do": "tell", "run": board.run(run), "nodes": board.nodes}
         if board.agent:
             return self._kept(self._call(board, **order))
         talk: Talk = self.ssh.start(board, line)
