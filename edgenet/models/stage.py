@@ -39,6 +39,9 @@ class Stage(Protocol):
     def step(self) -> None:
         """One optimizer step with the gradients gathered since the last; then they are zero."""
 
+    def forget(self) -> None:
+        """Drop every open forward and all gathered gradients: the batch is given up."""
+
     def gradients(self) -> list[Tensor]:
         """The parameters' gradients gathered since the last step, live: change them in place."""
 

@@ -97,6 +97,10 @@ class Throttled:
         with self._work("step"), allocating("an update"):
             self.stage.step()
 
+    def forget(self) -> None:
+        """The stage's forget."""
+        self.stage.forget()
+
     def gradients(self) -> list[Tensor]:
         """The stage's gradients."""
         return self.stage.gradients()

@@ -268,6 +268,10 @@ class VersionedStage:
         """What is held now, for people."""
         return self.memory().sentence()
 
+    def forget(self) -> None:
+        """Not for pipelines: others hold what these forwards led to."""
+        raise NodeError("a stage with several versions cannot give a batch up")
+
     def gradients(self) -> list[Tensor]:
         """Not for pipelines: gradients exist as pairs only."""
         raise NodeError("a stage with several versions has no gradients to change")

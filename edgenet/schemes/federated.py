@@ -27,23 +27,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgenet.links.protocol import Kind, Link, LinkGroup
+from edgenet.links.protocol import Kind, Link
 from edgenet.models.stage import Stage
+from edgenet.schemes.attendance import Attendance
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
 from edgenet.schemes.local import mean, train_pass
 
 
-def server(learners: LinkGroup, model: Stage, rounds: Rounds, deadline_s: float | None) -> None:
+def server(roll: Attendance, model: Stage, rounds: Rounds) -> None:
     """The server's half of Algorithm 1; it trains nothing itself."""
-    late: set[str] = set()
     for number in rounds:  # line 2
-        late -= set(learners.admit())
-        patience_s = deadline_s if late.issuperset(learners.names) else 0.0
-        late -= set(learners.gather(late, deadline_s=patience_s))
-        free = [name for name in learners.names if name not in late]
-        asked = learners.broadcast(model.state(), number, kind=Kind.WEIGHTS, to=free)  # line 3
-        updates = learners.gather(asked, deadline_s=deadline_s)  # line 4
-        late |= set(asked) - set(updates)
+        roll.begin()
+        asked = roll.group.broadcast(model.state(), number, kind=Kind.WEIGHTS, to=roll.free)  # 3
+        updates = roll.gather(asked)  # line 4
         if updates:
             states, samples, losses = zip(*updates.values(), strict=True)
             model.load(weighted_mean(states, samples))  # line 5
@@ -51,7 +47,7 @@ def server(learners: LinkGroup, model: Stage, rounds: Rounds, deadline_s: float 
         else:
             loss = math.nan
         rounds.report(state=model.state(), active=list(updates), loss=loss)
-    learners.broadcast()
+    roll.end()
 
 
 def learner(
@@ -95,7 +91,8 @@ class ProxOptions:
 
 
 def _play_server(bench: Bench) -> None:
-    server(bench.links("learner"), bench.model(), bench.rounds(), bench.deadline_s)
+    roll = Attendance(bench.links("learner"), bench.deadline_s, bench.clock)
+    server(roll, bench.model(), bench.rounds())
 
 
 def _play_learner(bench: Bench) -> None:

@@ -29,10 +29,15 @@ counts 2 S(w_c) a client.
 
 What the papers leave open. Clients of unequal data, or late ones (`faults.deadline`), are at
 different steps: a step is made by those whose upload is there, and delta is taken over them; so it
-is when a client is lost. |C| of line 3 is the number of clients at the start. Under `sfl` with
-sync: batch a client is averaged after a step if it has another one to make; at the end of the
-round all are. The optimizer's own state stays where it is. A client that (re)joins takes part from
-the next round on, with the common head under ssl and sfl, else with a copy of another client's.
+is when a client is lost. A late client is waited for once (attendance.py); its next upload goes
+into the step that is made when it comes. Steps that it owes when all the others are through were
+made without it, so they come on top: there delta_i is |D_i| over the data of all, as if the others
+were there. One deadline after that the round ends, and what is owed is dropped (`missed`). Under
+ssl, a client that is late for two deadlines loses its turn. |C| of line 3 is the number of clients
+at the start. Under `sfl` with sync: batch a client is averaged after a step if it has another one
+to make; at the end of the round all are. The optimizer's own state stays where it is. A client that
+(re)joins takes part from the next round on, with the common head under ssl and sfl, else with a
+copy of another client's.
 The heads of the others are never synchronised, so "the" accuracy is that of every client's own
 model: the test set is dealt out among them, and the model that is saved holds the mean of the heads
 (what SFL would make of them). Heads travel to the server for this alone, as Kind.EVALUATION.
@@ -40,85 +45,32 @@ model: the test set is dealt out among them, and the model that is saved holds t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from edgenet.links.protocol import Kind, Link, LinkGroup
 from edgenet.models.stage import Stage, cross_entropy
+from edgenet.schemes.attendance import Attendance
 from edgenet.schemes.averaging import common_gradient, draw_active, in_phase
 from edgenet.schemes.bench import Batches, Rounds
 from edgenet.schemes.federated import weighted_mean
-from edgenet.schemes.local import mean, require_finite
+from edgenet.schemes.local import require_finite
+from edgenet.schemes.split_round import Round, Share, Variant
 
 _LEND = 0
 """In place of a round's number: the client is asked for a copy of its head."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """What tells the family's schemes apart; the defaults are those of `psl`."""
-
-    alpha: float = 0.0
-    """SplitLr: the server learns |C|^alpha times as fast as the clients (Eq. 13)."""
-    phi: float = 0.0
-    """SplitAvg: fraction of the clients that is active in a step (Eq. 15)."""
-    phases: str = "always"
-    """SplitAvg: in which rounds (`averaging.in_phase`)."""
-    sync: str = "never"
-    """When heads are averaged: 'never', 'epoch' (once a round), or 'batch'."""
-    in_turn: bool = False
-    """One client after the other, instead of all at once."""
-
-    @property
-    def common_head(self) -> bool:
-        """Whether every round starts from one head, which comes from the server."""
-        return self.sync != "never"
-
-
-class Share(NamedTuple):
-    """What a client says of itself when it joins."""
-
-    samples: int
-    """|D_i|."""
-    steps: int
-    """Batches in a round."""
-
-
-@dataclass(kw_only=True)
-class Round:
-    """What the server needs to know for one round, and what it notes down."""
-
-    number: int
-    variant: Variant
-    phi: float
-    """Of this round: 0 outside its phase."""
-    seed: int
-    """Of the draws of active clients."""
-    deadline_s: float | None
-    """A step does not wait longer than this for a client."""
-    shares: Mapping[str, Share]
-    losses: list[float] = field(default_factory=list)
-    """Of every step."""
-    took_part: set[str] = field(default_factory=set)
-    averaged: list[tuple[str, ...]] = field(default_factory=list)
-    """C_a of every step."""
-
-    def figures(self) -> dict[str, Any]:
-        """For `Rounds.report`."""
-        found = {"loss": mean(self.losses), "active": sorted(self.took_part)}
-        return found | ({"averaged": self.averaged} if self.phi else {})
+_PATIENCE = 2
+"""Deadlines that others wait for a client whose turn it is."""
 
 
 def client(
     server: Link, head: Stage, batches: Batches, rounds: Rounds, local_epochs: int, variant: Variant
 ) -> None:
     """A client: the layers before the cut, and the data."""
-    steps = local_epochs * len(batches)
-    server.send(batches.samples, steps)
+    server.send(batches.samples, local_epochs * len(batches))
     while order := server.recv():  # an empty message ends the training
         number, common = order
         if number == _LEND:
@@ -127,25 +79,40 @@ def client(
         with rounds.enter(number):
             if common:
                 head.load(common)
-            left = steps
-            for _ in range(local_epochs):  # line 4
-                stream = iter(batches)
-                batch = next(stream, None)
-                while batch is not None:
-                    x, y = batch
-                    smashed = head.forward(x)  # line 7
-                    server.send(smashed, compact(y), kind=Kind.ACTIVATION)  # line 8
-                    batch = next(stream, None)  # prepared while the server computes
-                    head.backward(server.recv())  # lines 24, 27
-                    head.step()  # lines 25, 28
-                    left -= 1
-                    if variant.sync == "batch" and left:
-                        server.send(head.state(), kind=Kind.WEIGHTS)
-                        head.load(server.recv())
-            if variant.common_head:
+            if not play_round(server, head, batches, local_epochs, variant):
+                head.forget()
+            elif variant.common_head:
                 server.send(head.state(), kind=Kind.WEIGHTS)
             elif rounds.due():
                 server.send(head.state(), kind=Kind.EVALUATION)
+
+
+def play_round(
+    server: Link, head: Stage, batches: Batches, local_epochs: int, variant: Variant
+) -> bool:
+    """A client's steps; False when the server has ended the round without the rest of them."""
+    left = local_epochs * len(batches)
+    for _ in range(local_epochs):  # line 4
+        stream = iter(batches)
+        batch = next(stream, None)
+        while batch is not None:
+            x, y = batch
+            smashed = head.forward(x)  # line 7
+            server.send(smashed, compact(y), kind=Kind.ACTIVATION)  # line 8
+            batch = next(stream, None)  # prepared while the server computes
+            gradient = server.recv()
+            if isinstance(gradient, tuple):
+                return False
+            head.backward(gradient)  # lines 24, 27
+            head.step()  # lines 25, 28
+            left -= 1
+            if variant.sync == "batch" and left:
+                server.send(head.state(), kind=Kind.WEIGHTS)
+                common = server.recv()
+                if isinstance(common, tuple):
+                    return False
+                head.load(common)
+    return True
 
 
 def compact(labels: Tensor) -> Tensor:
@@ -154,34 +121,32 @@ def compact(labels: Tensor) -> Tensor:
 
 
 def server(
-    clients: LinkGroup,
+    roll: Attendance,
     tail: Stage,
     head: Sequence[Tensor],
     rounds: Rounds,
     variant: Variant,
     seed: int,
-    deadline_s: float | None,
 ) -> None:
     """The server: the layers after the cut, and under ssl and sfl the head that all start from."""
-    shares: dict[str, Share] = {}
+    clients, shares = roll.group, dict[str, Share]()
     for number in rounds:  # line 4
-        came = welcome(clients, shares)
+        came = welcome(roll, shares)
         if variant.common_head:
             needy = set(clients.names)
         else:
             needy = came if number > 1 else set()
-            head = borrow_head(clients, came) if needy else head
+            head = borrow_head(roll, came) if needy else head
         phi = variant.phi if in_phase(variant.phases, number, len(rounds)) else 0.0
-        this = Round(
-            number=number, variant=variant, phi=phi, seed=seed, deadline_s=deadline_s, shares=shares
-        )
+        this = Round(number=number, variant=variant, phi=phi, seed=seed, shares=shares)
         heads: dict[str, list[Tensor]] = {}
-        for turn in [{n} for n in clients.names] if variant.in_turn else [set(clients.names)]:
+        free = [name for name in roll.free if name in shares]
+        for turn in [{name} for name in free] if variant.in_turn else [set(free)]:
             called = clients.broadcast(number, head, kind=Kind.WEIGHTS, to=turn & needy)
             called += clients.broadcast(number, [], to=turn - needy)
-            train(clients, tail, called, this)
+            through = train(roll, tail, called, this)
             if variant.common_head or rounds.due():
-                heads = clients.gather(called)
+                heads = roll.gather_some(through, times=_PATIENCE if variant.in_turn else math.inf)
             if variant.common_head and heads:
                 head = average(heads, shares)
         if variant.common_head:
@@ -193,50 +158,98 @@ def server(
             rounds.report(state=state, models=models, **this.figures())
         else:
             rounds.report(**this.figures())
-    clients.broadcast()
+    roll.end()
 
 
-def welcome(clients: LinkGroup, shares: dict[str, Share]) -> set[str]:
-    """Take in who has come since the last round, and hear what they have; returns their names."""
-    came = set(clients.admit()) | (set(clients.names) - set(shares))
-    shares.update((name, Share(*said)) for name, said in clients.gather(came).items())
-    return came & set(clients.names)
+def welcome(roll: Attendance, shares: dict[str, Share]) -> set[str]:
+    """Take in who has come since the last round, and hear what they have; returns their names. Only
+    at the start they are waited for however long it takes."""
+    wait_s = roll.deadline_s if shares else None
+    for name in roll.begin():
+        shares.pop(name, None)
+    heard = roll.group.gather(set(roll.group.names) - set(shares), deadline_s=wait_s)
+    shares.update((name, Share(*said)) for name, said in heard.items())
+    return set(heard)
 
 
-def borrow_head(clients: LinkGroup, came: set[str]) -> list[Tensor]:
-    """A copy of the head of the first client that is not new; empty if all are."""
-    for name in clients.names:
-        if name not in came and clients.send(name, _LEND, []):
-            for lent in clients.gather([name]).values():
-                return lent  # type: ignore[no-any-return]
-    return []
+def borrow_head(roll: Attendance, came: set[str]) -> list[Tensor]:
+    """A copy of the head of the first client that is not new and not late; empty if all are."""
+    asked = []
+    for name in roll.free:
+        if name not in came and roll.group.send(name, _LEND, []):
+            asked.append(name)
+            if lent := roll.gather(asked):
+                break
+    else:
+        lent = roll.gather_some(asked)
+    return next(iter(lent.values()), [])
 
 
-def train(clients: LinkGroup, tail: Stage, called: Sequence[str], this: Round) -> None:
-    """Steps with the clients `called` until each has made its own, or is lost."""
+def train(roll: Attendance, tail: Stage, called: Sequence[str], this: Round) -> list[str]:
+    """Steps with the clients `called`, until each has made its own, is lost, or has been late for
+    too long; returns who has made them all."""
     left = {name: this.shares[name].steps for name in called}
-    while waited_for := [name for name in clients.names if left.get(name)]:
-        uploads = clients.gather(waited_for, deadline_s=this.deadline_s)  # line 8
-        if not uploads:
-            continue
+    made, until_s = 0, None
+    while waited_for := [name for name in roll.group.names if left.get(name)]:
+        among: Sequence[str] = ()
+        if holding_up(waited_for, left, made, roll, this):
+            until_s = roll.limit() if until_s is None else until_s
+            among = [name for name in called if name in roll.group.names]
+        else:
+            until_s = None
+        uploads = roll.gather(waited_for, until_s=until_s)  # line 8
         for name in uploads:
             left[name] -= 1
-        serve_step(clients, tail, uploads, this)
-        again = [name for name in uploads if left[name]]
-        if this.variant.sync == "batch" and again:
-            heads = clients.gather(again)
-            clients.broadcast(average(heads, this.shares), kind=Kind.WEIGHTS, to=heads)
+        if uploads:
+            serve_step(roll.group, tail, uploads, this, among or list(uploads))
+            made += 1
+        elif until_s is not None:
+            drop(roll, waited_for, left, this)
+        if uploads and this.variant.sync == "batch":
+            even_out(roll, [name for name in uploads if left[name]], left, this)
+    return [name for name in roll.group.names if left.get(name) == 0]
+
+
+def holding_up(
+    names: Sequence[str], left: Mapping[str, int], made: int, roll: Attendance, this: Round
+) -> bool:
+    """Whether nobody but clients that were late still has steps to make, and others wait: those
+    that are through with theirs, or those whose turn comes next."""
+    if this.variant.in_turn:
+        return roll.late.issuperset(names)
+    through = any(left.get(name) == 0 for name in roll.group.names)
+    return through and all(made >= this.shares[name].steps for name in names)
+
+
+def even_out(roll: Attendance, names: Sequence[str], left: dict[str, int], this: Round) -> None:
+    """FedAvg of the heads of those that have another step to make."""
+    heads = roll.gather_some(names)
+    if heads:
+        roll.group.broadcast(average(heads, this.shares), kind=Kind.WEIGHTS, to=heads)
+    drop(roll, [name for name in names if name not in heads], left, this)
+
+
+def drop(roll: Attendance, names: Sequence[str], left: dict[str, int], this: Round) -> None:
+    """End the round for the living among clients that have steps left."""
+    names = [name for name in names if name in roll.group.names]
+    roll.dismiss(names)
+    this.missed.update((name, left.pop(name)) for name in names)
 
 
 def serve_step(
-    clients: LinkGroup, tail: Stage, uploads: Mapping[str, tuple[Tensor, Tensor]], this: Round
+    clients: LinkGroup,
+    tail: Stage,
+    uploads: Mapping[str, tuple[Tensor, Tensor]],
+    this: Round,
+    among: Sequence[str],
 ) -> None:
-    """One step of the server on the uploads {client: (smashed, labels)}.
+    """One step of the server on the uploads {client: (smashed, labels)}, where delta_i is the part
+    that client i has of the data of the clients `among`.
 
     The gradients leave before the server's own update is made: nobody waits for it.
     """
     sizes = {name: len(labels) for name, (_, labels) in uploads.items()}
-    total = sum(this.shares[name].samples for name in uploads)
+    total = sum(this.shares[name].samples for name in among)
     delta = {name: this.shares[name].samples / total for name in uploads}
     smashed = torch.cat([smashed for smashed, _ in uploads.values()])  # line 11
     logits = torch.split(tail.forward(smashed), list(sizes.values()))  # line 12
@@ -245,7 +258,7 @@ def serve_step(
         own_loss, own_error = cross_entropy(part, labels.long())  # line 13
         loss += delta[name] * own_loss
         errors.append(delta[name] * own_error)
-    this.losses.append(require_finite(loss))
+    this.losses.append(require_finite(loss / sum(delta.values())))
     cut = torch.split(tail.backward(torch.cat(errors)), list(sizes.values()))  # line 14
     own = {name: part / delta[name] for name, part in zip(sizes, cut, strict=True)}
     active = draw_active(sizes, this.phi, this.seed, this.number, len(this.averaged))  # line 18

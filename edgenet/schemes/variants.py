@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from edgenet.schemes.attendance import Attendance
 from edgenet.schemes.averaging import check_shares, in_phase
 from edgenet.schemes.bench import Bench, Role, Scheme
-from edgenet.schemes.split import Variant, client, server
+from edgenet.schemes.split import client, server
+from edgenet.schemes.split_round import Variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ def _play_server(base: Variant, bench: Bench) -> None:
     tail = bench.tail(lr_factor=len(clients) ** variant.alpha)  # line 3
     head, rounds = bench.head().state() if variant.common_head else [], bench.rounds()
     head = rounds.recall("head", head)
-    server(clients, tail, head, rounds, variant, bench.seed, bench.deadline_s)
+    roll = Attendance(clients, bench.deadline_s, bench.clock)
+    server(roll, tail, head, rounds, variant, bench.seed)
 
 
 def _play_client(base: Variant, bench: Bench) -> None:
