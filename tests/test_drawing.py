@@ -13,6 +13,7 @@ from browser import browser
 from facilities import needs
 from synthetic_run import Writer, fedavg
 
+from edgenet.channels import channel
 from edgenet.launchers.record import recorded_links
 from edgenet.results.details import gather
 from edgenet.results.drawing import network_drawing
@@ -24,6 +25,7 @@ from edgenet.results.rates import Rates, seen_rows, words
 from edgenet.results.seen import Seen
 from edgenet.results.svg import WIDTH
 from edgenet.results.tally import Tally
+from edgenet.topology.draw import link_rows
 from edgenet.topology.load import load
 
 TOPOLOGIES = sorted((Path(__file__).parents[1] / "topologies").glob("*.yaml"))
@@ -148,6 +150,13 @@ def drawn(path: Path, state: str, *changes: str) -> str:
     seen = [Seen(a, b, 9.87e5 * (1 + n % 2), True) for n, (a, b) in enumerate(ways)]
     rates = Rates(links, probed if state == "probed" else (), seen if state == "seen" else ())
     return network_drawing(links, rates, dict.fromkeys(nodes, "done") | {nodes[0]: "interrupted"})
+
+
+def test_kinds_are_those_of_check() -> None:
+    for path in TOPOLOGIES:
+        topology = load(path)
+        told = {link.name: link.kind for link in links_of({"links": recorded_links(topology)})}
+        assert told == {row[0]: row[1] for row in link_rows(topology, channel)}
 
 
 def meeting(boxes: list[tuple[str, Box]]) -> Iterator[Any]:

@@ -118,7 +118,8 @@ def test_every_section_and_unit_is_there(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     for wanted in (
         "accuracy (%)", "loss (nats)", "memory (MB)", "joules", "seconds", ">kB<", "CO2",
-        "Rounds of median length", "weights", "evaluation (testbed only)", "closed the connection",
+        "Who did what in each round", "weights", "evaluation (testbed only)",
+        "closed the connection",
         "edgenet run &#x27;my file.yaml&#x27;", "torch 9.9", "desk", "abc123 with changes",
         "Use &lt; this.", "# &lt;tag&gt;", "prefers-color-scheme: dark", "@media print",
     ):  # fmt: skip
@@ -135,6 +136,38 @@ def test_a_host_that_was_too_busy_is_told_of_and_times_are_readable(tmp_path: Pa
     writer.event("learner1", "emulated", 4.0, 3, device_s=1.0, behind_s=0.5)
     assert "This host was too busy: work took longer than on the emulated devices of learner1 " \
         "(50%)" in page_of(tmp_path)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chosen"),
+    [
+        ([3.0, 1.0], "Who did what in each round"),
+        ([4.0, 1.0, 3.0, 2.0], "Rounds of median length: 3 and 4 of 4"),
+        ([4.0, 1.0, 3.0, 9.0, 2.0], "Rounds of median length: 1, 3 and 5 of 5"),
+    ],
+)
+def test_as_many_rounds_are_shorter_as_are_longer(
+    tmp_path: Path, lengths: list[float], chosen: str
+) -> None:
+    writer, t = Writer(tmp_path), 1.0
+    writer.event("server", "start", 0.0, role="server", device="host")
+    for number, length in enumerate(lengths, start=1):
+        writer.span("server", "compute", t, length / 2, number)
+        t += length
+        writer.event("server", "round", t, number, loss=1.0)
+    assert f"<h2>{chosen}</h2>" in page_of(tmp_path)
+
+
+def test_a_medium_is_a_medium_with_its_name(tmp_path: Path) -> None:
+    fedavg(tmp_path)
+    for kind, said in ((None, "wifi shared medium"), ("wifi 802.11n shared medium",) * 2):
+        told = [{**link, **({"kind": kind} if kind else {})} for link in links(2)]
+        write_json(tmp_path / "run.json", about(2, links=told))
+        page = page_of(tmp_path)
+        assert f"<td>{said}</td>" in page
+        assert 'class="medium" points="' in page
+        assert f"<title>air: {said}</title>" in page
+        assert ">air (medium)</text>" in page
 
 
 def test_a_round_is_drawn_with_what_each_node_did_in_it(tmp_path: Path) -> None:

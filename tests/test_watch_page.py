@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Tab, browser
 from facilities import needs
-from synthetic_run import Writer, about
+from synthetic_run import START_S, Writer, about
 from test_web import connections, going, links  # noqa: F401 (going: a fixture)
 
 from edgenet.cli.watch import listening
@@ -94,6 +97,8 @@ def test_the_page_shows_the_run_without_a_complaint(watched: Watched, tab: Tab) 
     assert tab.value("document.querySelectorAll('#network .lane').length") == 6
     tab.until("document.querySelectorAll('#network .busy, #network .full').length > 0")
     assert tab.value("document.querySelectorAll('.curves path.series').length") == 3
+    assert "Training loss (nats)" in tab.value("document.body.innerText")
+    assert tab.value(OVERLAPS) == []
     assert tab.complaints == []
     pictured(tab, "watch-1280")
 
@@ -180,6 +185,49 @@ def test_a_run_without_orders_shows_no_buttons(going: Writer, tab: Tab, width: i
         assert (tab.value(shown), tab.too_wide) == (0, 0)
         assert tab.complaints == []
         pictured(tab, f"watch-no-orders-{width}")
+
+
+LONGEST = """for (const [kind, words] of [['rate', '\u2192 88.8 Mbit/s'], ['state', 'interrupted']])
+  document.querySelectorAll(`#network .${kind}`).forEach(each => each.textContent = words);
+"""
+MEDIA = "[...document.querySelectorAll('#network .link-name')].map(each => each.textContent)"
+OVERLAPS = """(() => {
+  const texts = [...document.querySelectorAll('#network text')].filter(each => each.textContent);
+  const shown = [...texts, ...document.querySelectorAll('#network .dot, #network .hub')];
+  const boxes = shown.map(each => each.getBoundingClientRect()), found = [];
+  boxes.forEach((a, n) => boxes.slice(n + 1).forEach((b, m) => {
+    if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+      found.push(`${shown[n].textContent} / ${shown[n + 1 + m].textContent}`);
+  }));
+  return found;
+})()"""
+
+
+def chain_of_wires(nodes: int) -> list[dict[str, Any]]:
+    """learner0 - server - learner1 - learner2 ..., as run.json has it."""
+    names = ["learner0", "server", *(f"learner{n}" for n in range(1, nodes - 1))]
+    return [{"name": f"wire{n}", "profile": "raw", "ends": [a, b], "base": None, "shared": False,
+             "ways": [{"source": x, "target": y, "rate_bps": 1e6, "delay_s": 0.0}
+                      for x, y in ((a, b), (b, a))]}
+            for n, (a, b) in enumerate(itertools.pairwise(names))]  # fmt: skip
+
+
+def test_no_words_of_the_drawing_cover_others(tmp_path: Path, tab: Tab) -> None:
+    networks = [(links(count), ["air (medium)"]) for count in (2, 5, 7)]
+    networks += [(chain_of_wires(count), []) for count in (3, 4)]
+    for number, (drawn, media) in enumerate(networks):
+        ways = sum(len(link["ways"]) for link in drawn)
+        writer = Writer(tmp_path / str(number))
+        write_json(writer.run.run_json, about(ways // 2, links=drawn))
+        writer.event("server", "start", time.time() - START_S, role="server", device="host")
+        with Server(writer.run, listening(0)) as server:
+            for width in (1280, 390):
+                tab.open(server.url, width=width)
+                tab.until(f"document.querySelectorAll('#network .rate').length === {ways}")
+                assert tab.value(f"{LONGEST}{OVERLAPS}") == []
+                assert tab.value(MEDIA) == media
+                pictured(tab, f"watch-network-{number}-{width}")
+    assert tab.complaints == []
 
 
 def test_the_page_outlives_the_run(watched: Watched, tab: Tab) -> None:

@@ -22,6 +22,7 @@ from edgenet.launchers.resuming import attempts
 from edgenet.launchers.shaping import Shaping
 from edgenet.results.rundir import SCHEMA_VERSION, RunDir, write_json
 from edgenet.topology.comings import late_starters
+from edgenet.topology.draw import kind_of
 from edgenet.topology.graph import radio_of
 from edgenet.topology.spec import LinkSpec, Topology
 
@@ -138,7 +139,7 @@ def _link(topology: Topology, link: LinkSpec) -> dict[str, Any]:
         told.append({"source": source, "target": target, "rate_bps": rate_bps,
                      "delay_s": asked.delay_s})  # fmt: skip
     keys = ("name", "profile", "ends", "base", "shared")
-    return {**{key: getattr(link, key) for key in keys}, "ways": told}
+    return {**{key: getattr(link, key) for key in keys}, "kind": kind_of(link), "ways": told}
 
 
 def environment() -> dict[str, Any]:

@@ -15,7 +15,7 @@ KINDS = ("compute", "send", "wait", "evaluate")
 computing."""
 
 ROUNDS = 3
-"""How many rounds around the median one are drawn."""
+"""Most rounds around the median one that are drawn."""
 _GRAIN = 600
 """Parts of a round: gaps that are shorter than one are not seen."""
 _POINTS = 240
@@ -92,10 +92,12 @@ def gather(tally: Tally, events: Iterable[Event]) -> Details:
 
 
 def around_median(rounds: Sequence[RoundTally]) -> list[RoundTally]:
-    """The rounds whose lengths are in the middle, in order."""
+    """The rounds whose lengths are in the middle, in order: of an even number two, of an odd one
+    three, so that as many are shorter as are longer; of a few all."""
     lengths = sorted((each for each in rounds if each.wall_s > 0), key=lambda each: each.wall_s)
-    first = max(0, (len(lengths) - ROUNDS) // 2)
-    return sorted(lengths[first : first + ROUNDS], key=lambda each: each.number)
+    count = ROUNDS if len(lengths) <= ROUNDS or len(lengths) % 2 else ROUNDS - 1
+    first = max(0, (len(lengths) - count) // 2)
+    return sorted(lengths[first : first + count], key=lambda each: each.number)
 
 
 def _window(each: RoundTally) -> Window:

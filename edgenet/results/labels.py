@@ -73,6 +73,20 @@ def place(
     return None
 
 
+def beside(at: Point, words: str, taken: Sequence[Box], lowest: float) -> Box | None:
+    """A free box for words at a node: above it, or below, or further off; None without room."""
+    x, y = at
+    width = min(text_width(words) + 2, WIDTH - 4)
+    for dy in (-22, -36, 38, 52, -50, 66):
+        for dx in (0.0, width / 2, -width / 2):
+            middle = min(max(x + dx, width / 2 + 2), WIDTH - width / 2 - 2)
+            box = around((middle, y + dy), width, ROW)
+            inside = box.top >= 20 and box.bottom < lowest
+            if inside and not any(box.meets(other) for other in taken):
+                return box
+    return None
+
+
 def _spots(ends: tuple[Point, Point], width: float) -> Iterator[Point]:
     """Middles of boxes on a line; right and left of one that goes down."""
     (x1, y1), (x2, y2) = ends

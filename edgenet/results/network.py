@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenet.results import text
+from edgenet.topology.draw import shaped
 from edgenet.units import format_time
 
 
@@ -30,8 +31,8 @@ class Link:
     """A wire, or a medium."""
 
     name: str
-    profile: str
-    """'raw', 'ethernet', 'wifi', 'lte' or 'trace'."""
+    kind: str
+    """As `edgenet check` says it: 'medium', 'wifi 802.11n shared medium', 'ethernet switch'."""
     ends: tuple[str, ...]
     base: str | None
     """In the middle of a medium; None for a wire or a switch."""
@@ -76,8 +77,12 @@ def _link(about: Mapping[str, Any]) -> Link:
         Way(name, way["source"], way["target"], _rate(way["rate_bps"]), way["delay_s"])
         for way in about["ways"]
     )
-    base = about["base"]
-    return Link(name, about["profile"], tuple(about["ends"]), base, about["shared"], ways)
+    ends, base, shared = tuple(about["ends"]), about["base"], about["shared"]
+    kind = about.get("kind")
+    if kind is None:  # where an older edgenet wrote it
+        profile = about["profile"]
+        kind = shaped("" if profile == "raw" else profile, ends, base, shared=shared)
+    return Link(name, kind, ends, base, shared, ways)
 
 
 def _rate(value: float | None) -> float:
@@ -116,7 +121,6 @@ PROBE_HEAD = (
 def link_rows(links: Sequence[Link]) -> Iterator[tuple[str, ...]]:
     """One row a direction, in the order of LINK_HEAD; members that are alike share one."""
     for link in links:
-        kind = f"{link.profile}, shared" if link.shared else link.profile
         alike: dict[tuple[Any, ...], list[Way]] = {}
         for way in link.ways:
             towards = way.target if link.base in (None, way.target) else None
@@ -126,7 +130,7 @@ def link_rows(links: Sequence[Link]) -> Iterator[tuple[str, ...]]:
             if _switch(link):
                 sources, targets = _names(link.ends), "each other"
             yield (
-                link.name, kind, sources, targets, rate(ways[0].asked_bps),
+                link.name, link.kind, sources, targets, rate(ways[0].asked_bps),
                 format_time(ways[0].delay_s),
             )  # fmt: skip
 

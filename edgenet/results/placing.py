@@ -36,8 +36,8 @@ def lines_of(link: Link) -> Iterator[Line]:
 
 
 def places_of(names: Sequence[str], lines: Sequence[Line], few: int = FEW) -> dict[str, Point]:
-    """Pixels of every vertex: a chain from top to bottom; one at the left with its few neighbours
-    at the right; many around the one with most lines; or all in a ring.
+    """Pixels of every vertex: a chain of wires from top to bottom; one at the left with its few
+    neighbours at the right; many around the one with most lines; or all in a ring.
 
     Args:
         names: nodes, in order.
@@ -48,7 +48,8 @@ def places_of(names: Sequence[str], lines: Sequence[Line], few: int = FEW) -> di
     vertices = list(dict.fromkeys([*names, *met]))
     hub, most = max(met.items(), key=lambda item: item[1], default=("", 0))
     middle, top = WIDTH / 2, 28.0
-    chain = _chain(vertices, lines) if most <= 2 else []
+    broad = any(len(line.link.ends) > 1 for line in lines if line.link.base)
+    chain = _chain(vertices, lines) if most <= 2 and not broad else []
     if chain:
         step = (_HEIGHT - 2 * top - 20) / max(1, len(chain) - 1)
         return {name: (middle, top + 10 + step * n) for n, name in enumerate(chain)}
@@ -86,3 +87,22 @@ def _chain(vertices: Sequence[str], lines: Sequence[Line]) -> list[str]:
     while ahead := [name for name in beside[row[-1]] if name not in row]:
         row.append(ahead[0])
     return row if len(row) == len(vertices) else []
+
+
+def outline(points: Sequence[Point]) -> list[Point]:
+    """The corners of the smallest convex shape around the points (Andrew's monotone chain)."""
+    ordered = sorted(set(points))
+    return ordered if len(ordered) < 3 else _side(ordered) + _side(ordered[::-1])
+
+
+def _side(points: Sequence[Point]) -> list[Point]:
+    """One half of the way around, without its last corner."""
+    found: list[Point] = []
+    for x, y in points:
+        while len(found) > 1:
+            (x1, y1), (x2, y2) = found[-2:]
+            if (x2 - x1) * (y - y1) > (y2 - y1) * (x - x1):
+                break
+            found.pop()
+        found.append((x, y))
+    return found[:-1]

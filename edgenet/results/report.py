@@ -61,7 +61,7 @@ def report_html(
             _tiles(summary),
             section("Network", _network(summary, about, details)),
             section("Training", cards(*curves(rounds, happened)), _key(happened)),
-            section("Rounds of median length", cards(*round_charts(summary, details))),
+            section(_chosen(details, rounds), cards(*round_charts(summary, details))),
             section(
                 "Time, memory, energy",
                 cards(time_bars(summary), memory_curves(details), energy_bars(summary)),
@@ -76,6 +76,15 @@ def report_html(
         )
     )
     return page(f"{name}: {scheme}", body)
+
+
+def _chosen(details: Details, rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Which rounds are drawn."""
+    if len(details.windows) == len(rounds):
+        return "Who did what in each round"
+    numbers = [str(window.number) for window in details.windows]
+    told = " and ".join([", ".join(numbers[:-1]), numbers[-1]] if numbers[1:] else numbers)
+    return f"Rounds of median length: {told} of {len(rounds)}"
 
 
 def _subtitle(summary: Mapping[str, Any], about: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ of its keys, all of which may be missing:
 | `shaping` | {used, why}: the back end |
 | `nodes` | {name: {role, device, radio, later}}, also of nodes that never got to write an event |
 | `carbon_kg_per_kwh` | carbon intensity of the electricity |
-| `links` | [{name, profile, ends, base, shared, ways: [{source, target, rate_bps, delay_s}]}]; \
-null for a rate without limit |
+| `links` | [{name, profile, kind, ends, base, shared, ways: [{source, target, rate_bps, \
+delay_s}]}]; null for a rate without limit |
 | `command`, `versions`, `host`, `git`, `launcher`, `started` | how to repeat it |
 | `error`, `notes` | why it failed; sentences about what was asked |
 | `probe` | {rows, refused, tolerance, seconds}: asked against measured, before the run |

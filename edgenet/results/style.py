@@ -68,13 +68,16 @@ pre {{ margin: 0; font-size: 13px; white-space: pre-wrap; overflow-wrap: anywher
 summary {{ cursor: pointer; color: var(--soft); }}
 svg .title {{ font-weight: 600; font-size: 13px; fill: var(--ink); }}
 svg .axis {{ font-size: 11.5px; fill: var(--soft); }}
-svg .strong {{ fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3px; }}
+svg .strong, svg .over {{ paint-order: stroke; stroke: var(--card); stroke-width: 3px; }}
+svg .strong {{ fill: var(--ink); }}
 svg .off {{ fill: var(--fault); }} svg .grid {{ stroke: var(--rule); }}
 svg .series {{ fill: none; stroke-width: 2; }} svg .thin,
 svg .whisker {{ stroke-width: 1.1; opacity: 0.8; }}
 svg .event {{ stroke-width: 1.3; }} svg .event.fault {{ stroke: var(--fault); }}
 svg .event.change {{ stroke: var(--t5); stroke-dasharray: 4 3; }}
 svg .ring {{ fill: none; stroke: var(--fault); stroke-width: 1.5; }}
+svg .medium {{ fill: var(--t0); stroke: var(--t0); stroke-width: 26; stroke-linejoin: round;
+  opacity: 0.09; }}
 svg .link {{ stroke: var(--soft); stroke-width: 1.5; }}
 svg .link.off {{ stroke: var(--fault); stroke-width: 2.5; }}
 svg .link.many {{ stroke-width: 0.6; }}

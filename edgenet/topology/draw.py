@@ -65,7 +65,7 @@ def link_rows(topology: Topology, channel: ChannelOf) -> list[tuple[str, ...]]:
         head = _head(link)
         branches = _branches(topology, link, channel, collapse=True, exact=True)
         if head is None:
-            rows.append((link.name, _kind(link), shorten(link.ends), *_cells(branches[0].up)))
+            rows.append((link.name, kind_of(link), shorten(link.ends), *_cells(branches[0].up)))
             continue
         for branch in branches:
             ways = [(branch.name, " <-> ", head, branch.up)]
@@ -73,12 +73,12 @@ def link_rows(topology: Topology, channel: ChannelOf) -> list[tuple[str, ...]]:
                 ways = [(branch.name, " -> ", head, branch.up), (head, " -> ", branch.name,
                                                                 branch.down)]  # fmt: skip
             for source, arrow, target, found in ways:
-                rows.append((link.name, _kind(link), source + arrow + target, *_cells(found)))
+                rows.append((link.name, kind_of(link), source + arrow + target, *_cells(found)))
     return rows
 
 
 def _draw_link(topology: Topology, link: LinkSpec, branches: Sequence[_Branch]) -> Iterator[str]:
-    yield f"{link.name} ({_kind(link)})"
+    yield f"{link.name} ({kind_of(link)})"
     head = _head(link)
     yield f"    {_box((topology.node(head),)) if head else '(switch)'}"
     texts = [
@@ -132,11 +132,17 @@ def _head(link: LinkSpec) -> str | None:
     return link.base or (link.ends[1] if len(link.ends) == 2 else None)
 
 
-def _kind(link: LinkSpec) -> str:
+def kind_of(link: LinkSpec) -> str:
+    """'medium', 'wifi 802.11n shared medium', 'ethernet switch': in every table."""
     names = {"raw": "", "ethernet": "ethernet", "lte": "lte"}
-    kind = names.get(link.profile, f"{link.profile} {link.options.get('value', '')}".strip())
-    shape = "medium" if link.base else "wire" if len(link.ends) == 2 else "switch"
-    return " ".join(word for word in (kind, "shared" if link.shared else "", shape) if word)
+    profile = names.get(link.profile, f"{link.profile} {link.options.get('value', '')}".strip())
+    return shaped(profile, link.ends, link.base, shared=link.shared)
+
+
+def shaped(profile: str, ends: Sequence[str], base: str | None, *, shared: bool) -> str:
+    """The kind of a link: what it is called (may be empty), and its shape."""
+    shape = "medium" if base else "wire" if len(ends) == 2 else "switch"
+    return " ".join(word for word in (profile, "shared" if shared else "", shape) if word)
 
 
 def _box(nodes: Sequence[Node]) -> str:

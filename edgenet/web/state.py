@@ -8,9 +8,11 @@
 | `orders` | whether somebody is there to carry them out |
 | `no_orders` | why not, in a sentence, while the run goes on; else empty |
 | `elapsed_s`, `round`, `round_s`, `left_s` | the course of time |
-| `network` | height, places {vertex: [x, y]}, lines [{a, b, link}]: the drawing, 360 wide |
+| `network` | height, places {vertex: [x, y]}, names {vertex: {at, anchor, words}}, \
+lines [{a, b, link, at}], media [{link, kind, corners, words, at}]: the drawing, 360 wide; \
+`at` is where words stand, null where they do not |
 | `nodes` | [{name, role, device, state, round, out_bps, in_bps, rss_bytes, cpu}] |
-| `links` | [{name, profile, status, says, lanes: [{source, target, bps, asked_bps}]}] |
+| `links` | [{name, kind, status, says, lanes: [{source, target, bps, asked_bps}]}] |
 | `rounds` | {number, t_s, accuracy, loss, bytes}: lists of one length, thinned |
 | `marks` | [{t_s, round, kind, says}]: faults and changes |
 | `log` | [{n, t_s, node, kind, text}]: the latest |
@@ -24,15 +26,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgenet.results.events import Event, Tail
+from edgenet.results.labels import Box
+from edgenet.results.layout import LETTERS, MANY, lay_out
 from edgenet.results.network import Link, links_of
 from edgenet.results.nodewatch import NodeWatch
-from edgenet.results.placing import lines_of, places_of
+from edgenet.results.placing import FEW, lines_of
 from edgenet.results.rundir import SCHEMA_VERSION, RunDir, finite
 from edgenet.results.summary import outcome
+from edgenet.results.svg import Point, shorten
 from edgenet.results.watch import RoundWatch, Watch, changed
 from edgenet.web.feed import Feed
 from edgenet.web.usage import Lane, Usage
 
+_LONGEST_RATE, _LONGEST_STATE = "\u2192 88.8 Mbit/s", "interrupted"
 _POINTS = 300
 _MARKS = 100
 _STARTERS = {"compose": "containers", "deploy": "edgenet deploy"}
@@ -54,7 +60,7 @@ class Story:
         self._links: list[Link] = []
         self._bytes: dict[int, int] = {}
         self._settled = 0
-        self._drawing: dict[str, Any] = {"height": 0, "places": {}, "lines": []}
+        self._drawing: dict[str, Any] = _drawing([], [])
         self._latest = 0.0
 
     def update(self) -> None:
@@ -127,7 +133,7 @@ class Story:
             lanes = []
             for line in lines_of(link):
                 lanes += _both(line.a, line.b, link, flowing, self._usage)
-            head = {"name": link.name, "profile": link.profile, "shared": link.shared}
+            head = {"name": link.name, "kind": link.kind}
             ends = [name for name in (link.base, *link.ends) if name is not None]
             found.append({**head, "ends": ends, "status": status, "says": says, "lanes": lanes})
         return found
@@ -225,14 +231,48 @@ def _both(
 
 
 def _drawing(links: list[Link], names: list[str]) -> dict[str, Any]:
+    """Where all stands. The words change while people look: there is room for the longest."""
     lines = [line for link in links for line in lines_of(link)]
-    places = places_of(names, lines)
-    lowest = max((y for _, y in places.values()), default=0.0)
+    told = (_LONGEST_RATE,) * 2 if len(lines) <= FEW else ()
+    state = () if len(names) > MANY else (_LONGEST_STATE,)
+    rows = {name: (shorten(name, LETTERS), *state) for name in names}
+    layout = lay_out(lines, rows, lambda line, signs: told, few=FEW)
     return {
-        "height": max(120.0, lowest + 34),
-        "places": {name: [round(x, 1), round(y, 1)] for name, (x, y) in places.items()},
-        "lines": [{"a": line.a, "b": line.b, "link": line.link.name} for line in lines],
+        "height": layout.height,
+        "places": {name: _point(at) for name, at in layout.places.items()},
+        "names": {
+            name: {"at": _point(each.at), "anchor": each.anchor, "words": each.rows[0]}
+            for name, each in layout.names.items()
+        },
+        "media": [
+            {
+                "link": each.link.name,
+                "kind": each.link.kind,
+                "corners": [_point(corner) for corner in each.corners],
+                "words": each.words,
+                "at": _first_row(each.box),
+            }
+            for each in layout.media
+        ],
+        "lines": [
+            {
+                "a": line.a,
+                "b": line.b,
+                "link": line.link.name,
+                "at": _first_row(layout.boxes.get(line)),
+            }
+            for line in lines
+        ],
     }
+
+
+def _point(at: Point) -> list[float]:
+    return [round(at[0], 1), round(at[1], 1)]
+
+
+def _first_row(box: Box | None) -> list[float] | None:
+    """Where the first row of words in a box stands, in its middle."""
+    return None if box is None else _point(((box.left + box.right) / 2, box.top + 11))
 
 
 def _says(event: Event) -> str:

@@ -4,7 +4,7 @@ import { element, flow, percent, put, set } from "./text.js";
 
 const ASIDE = 3; // of a line's middle: the two directions lie side by side
 const MANY = 24;
-const FEW = 7;
+const ROW = 13; // of words
 
 let drawn = "";
 const nodes = new Map(), lanes = new Map();
@@ -21,28 +21,30 @@ export function network(svg, state) {
 
 const key = (...parts) => JSON.stringify(parts);
 
-function build(svg, { height, places, lines }) {
+function build(svg, { height, places, names, lines, media }) {
   nodes.clear();
   lanes.clear();
   const [left, width] = Object.keys(places).length > MANY ? [0, 360] : [-14, 388];
-  svg.setAttribute("viewBox", `${left} 0 ${width} ${height || 60}`);
+  svg.setAttribute("viewBox", `${left} 0 ${width} ${height}`);
   svg.replaceChildren();
   const many = Object.keys(places).length > MANY;
-  const halos = element("g"), ways = element("g"), rates = element("g"), dots = element("g");
-  for (const { a, b, link } of lines) {
+  const areas = element("g"), halos = element("g"), ways = element("g"), rates = element("g"), dots = element("g");
+  for (const { link, kind, corners, words, at } of media) {
+    areas.append(element("polygon", { class: "medium", points: corners.join(" ") }, element("title", {}, `${link}: ${kind}`)));
+    if (at) rates.append(element("text", { class: "link-name", "text-anchor": "middle", x: at[0], y: at[1] }, words));
+  }
+  for (const { a, b, link, at } of lines) {
     for (const [source, target] of [[b, a], [a, b]]) {
       const lane = build_lane(places[source], places[target], many);
-      lane.words = lines.length <= FEW ? word(places[b], places[a], source === b) : null;
+      lane.words = at && word(at, source === b);
       halos.append(lane.halo);
       ways.append(lane.line, lane.flow);
       if (lane.words) rates.append(lane.words);
       lanes.set(key(link, source, target), lane);
     }
   }
-  const met = new Map();
-  for (const line of lines) for (const end of [line.a, line.b]) met.set(end, (met.get(end) || 0) + 1);
-  for (const [name, at] of Object.entries(places)) dots.append(dot(name, at, many && (met.get(name) || 0) < 2, many));
-  svg.append(halos, ways, rates, dots);
+  for (const [name, at] of Object.entries(places)) dots.append(dot(name, at, names[name], many));
+  svg.append(areas, halos, ways, rates, dots);
 }
 
 function build_lane([x1, y1], [x2, y2], many) {
@@ -54,27 +56,26 @@ function build_lane([x1, y1], [x2, y2], many) {
   return { halo: element("line", { class: "halo", ...ends }), line, flow: element("line", { class: "flow", ...ends }), thin: many };
 }
 
-function word([x1, y1], [x2, y2], up) {
-  // Both words of a line stand near its first end, one above the other.
-  const part = 0.36;
-  return element("text", { class: "rate", "text-anchor": "middle", x: x1 + part * (x2 - x1), y: y1 + part * (y2 - y1) + (up ? -8 : 15) });
-}
+// Both words of a line, one above the other: the server has found room for them.
+const word = ([x, y], up) => element("text", { class: "rate", "text-anchor": "middle", x, y: up ? y : y + ROW });
 
-function dot(name, [x, y], nameless, many) {
+function dot(name, [x, y], written, many) {
   if (name.startsWith("#")) {
     return element("g", {}, element("rect", { class: "hub", x: x - 9, y: y - 9, width: 18, height: 18, rx: 4 }),
-      element("text", { class: "name", x, y: y + 24, "text-anchor": "middle" }, name.slice(1)));
+      written_name(written));
   }
   const size = many ? 4 : 8;
   const title = element("title");
   const group = element("svg:a", { href: `#node-${name}` }, title,
     element("circle", { class: "ring", cx: x, cy: y, r: size + 3 }), element("circle", { class: "dot", cx: x, cy: y, r: size }));
-  const words = element("text", { class: "state", x, y: y + 32, "text-anchor": "middle" });
-  if (!nameless) group.append(element("text", { class: "name", x, y: y + 22, "text-anchor": "middle" }, name));
+  const words = written && element("text", { class: "state", x: written.at[0], y: written.at[1] + ROW, "text-anchor": written.anchor });
+  if (written) group.append(written_name(written));
   if (!many) group.append(words);
   nodes.set(name, { group, title, words });
   return group;
 }
+
+const written_name = ({ at: [x, y], anchor, words }) => element("text", { class: "name", x, y, "text-anchor": anchor }, words);
 
 function paint(lane, { source, target, bps, asked_bps }, link) {
   if (!lane) return;
@@ -104,5 +105,5 @@ function tint(shown, node) {
   if (!shown) return;
   set(shown.group, "class", node.state);
   put(shown.title, `${node.name} (${node.role}, ${node.device}): ${node.state}`);
-  put(shown.words, node.state);
+  if (shown.words) put(shown.words, node.state);
 }

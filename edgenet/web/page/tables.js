@@ -80,9 +80,8 @@ function link_row(box, link, order, degrade) {
     return { bar, meter, words, box: element("div", { class: "way" }, element("span", {}, `${plain(lane.source)} \u2192 ${plain(lane.target)}`), meter, words) };
   });
   const actions = element("div", { class: "act" }, ...buttons);
-  const kind = [link.profile, link.shared ? "shared" : ""].filter((word) => word && word !== "raw").join(", ");
   const made = element("div", { class: "link", "data-link": link.name },
-    element("div", {}, element("b", {}, link.name), " ", element("span", { class: "soft" }, kind), status),
+    element("div", {}, element("b", {}, link.name), " ", element("span", { class: "soft" }, link.kind), status),
     element("div", { class: "lanes" }, ...ways.map((way) => way.box)), actions);
   box.append(made);
   return { box: made, status, ways, buttons, actions };

@@ -34,7 +34,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-const SVG = new Set(["g", "line", "circle", "rect", "path", "text", "title", "svg:a"]);
+const SVG = new Set(["g", "line", "circle", "rect", "path", "polygon", "text", "title", "svg:a"]);
 
 // Touch the page only where something has changed: whoever is reading or pointing is not disturbed.
 export function put(target, text) {

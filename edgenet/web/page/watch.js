@@ -50,7 +50,7 @@ function curves(state) {
     put(at(`now-${key}`), found.length ? show(found.at(-1)[1]) : "");
   };
   draw("accuracy", "Test accuracy", (value, axis) => axis ? percent(value).replace(".0", "") : percent(value));
-  draw("loss", "Training loss", (value, axis) => axis ? String(value) : number(value));
+  draw("loss", "Training loss in nats", (value, axis) => axis ? String(value) : number(value));
   draw("bytes", "Sent in a round", (value, axis) => axis ? bytes(value).replace(/\.0+ /, " ") : bytes(value), true);
 }
 
