@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from edgenet.results import compare_plots, figures, looks
-from edgenet.results.compare import Comparison, Step, Trial
+from edgenet.results.compare import Comparison
 from edgenet.results.compare_plots import draw
 from edgenet.results.compare_report import compare_html
+from edgenet.results.compare_trials import Step, Trial
 from edgenet.results.figures import picture
 
 MANY = 24
@@ -29,8 +30,9 @@ def trial(number: int, rounds: int = 2) -> Trial:
     last = steps[-1]
     return Trial(
         scheme=f"s{number}", seed=1, folder=f"runs/s{number}", steps=steps, accuracy=last.accuracy,
-        wall_s=last.train_s, sent_bytes=last.sent_bytes, peak_node_bytes=None,
-        energy_j=last.energy_j, carbon_g=None,
+        wall_s=last.train_s, sent_bytes=last.sent_bytes, held_bytes=None,
+        peak_node_bytes=None, energy_j=last.energy_j, carbon_g=None, train_energy_j=last.energy_j,
+        train_carbon_g=None,
     )  # fmt: skip
 
 

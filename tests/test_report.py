@@ -13,9 +13,10 @@ from synthetic_run import START_S, Writer, about, fedavg
 
 from edgenet.cli.main import main
 from edgenet.meters import Journal
-from edgenet.results.compare import Comparison, Step, Trial
+from edgenet.results.compare import Comparison
 from edgenet.results.compare_plots import draw
 from edgenet.results.compare_report import compare_html
+from edgenet.results.compare_trials import Step, Trial
 from edgenet.results.details import gather
 from edgenet.results.events import run_events
 from edgenet.results.happened import Happening, happenings
@@ -244,8 +245,9 @@ def trial(scheme: str, seed: int, accuracies: list[float], energy_j: float | Non
     )
     return Trial(
         scheme=scheme, seed=seed, folder=f"runs/{scheme}-{seed}", steps=steps,
-        accuracy=accuracies[-1], wall_s=9.0, sent_bytes=10**6 * len(steps), peak_node_bytes=None,
-        energy_j=energy_j, carbon_g=None,
+        accuracy=accuracies[-1], wall_s=9.0, sent_bytes=10**6 * len(steps), held_bytes=None,
+        peak_node_bytes=None, energy_j=energy_j, carbon_g=None, train_energy_j=energy_j,
+        train_carbon_g=None,
     )  # fmt: skip
 
 

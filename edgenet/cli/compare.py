@@ -2,8 +2,9 @@
 
 Everything is checked before the first run starts. What was run before into the same --out is not
 run again, and what stopped half-way goes on from its checkpoints: an interrupted comparison goes on
-where it stopped, and further schemes or seeds join
-it. A run that fails is told, and the others go on.
+where it stopped. Further schemes or seeds join it: what its table had before stays, where this
+command would have run it just so; what was run with other settings is named, and left out from then
+on. A run that fails is told, and the others go on.
 
   edgenet compare T --schemes fedavg,psl,sglr:phi=0.5:alpha=1 --seeds 3 --out DIR
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,19 @@ from typing import Any
 from rich.markup import escape
 
 from edgenet.cli import arguments
+from edgenet.cli.compare_files import listed, trial_of, write
 from edgenet.cli.run import Ended, say
-from edgenet.cli.show import read
 from edgenet.cli.tables import console, print_fitting
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
 from edgenet.launchers.local import Local, Request
 from edgenet.launchers.outcome import Outcome
-from edgenet.launchers.record import environment
-from edgenet.results.compare import COLUMNS, Comparison, Trial, default_target, trial
-from edgenet.results.compare_plots import draw
-from edgenet.results.compare_report import compare_html
-from edgenet.results.compare_tables import cells, latex, markdown, notes, runs_csv
-from edgenet.results.rounds import read_rounds
-from edgenet.results.rundir import SCHEMA_VERSION, RunDir, replacing, runs, write_json
+from edgenet.results.compare import COLUMNS, Comparison, default_target
+from edgenet.results.compare_tables import cells, notes
+from edgenet.results.rundir import RunDir, runs
 
-_SPARE = ("carbon_g", "peak_node_bytes", "target_bytes", "wall_s", "sent_bytes")
+_SPARE = (
+    "train_carbon_g", "peak_node_bytes", "target_bytes", "held_bytes", "train_s", "sent_bytes",
+)  # fmt: skip
 HELP = "run several schemes on one network and print one table"
 
 
@@ -93,7 +92,8 @@ class Point:
 def execute(options: argparse.Namespace) -> int:
     """Check, run what is missing, write and print."""
     schemes, points, about = _wanted(options)
-    done: dict[Point, RunDir] = {}
+    done = _before(options, points)
+    schemes = (*dict.fromkeys(p.scheme for p in done if p.scheme not in schemes), *schemes)
     failed: list[str] = []
     for number, point in enumerate(points, 1):
         what = f"{number}/{len(points)} {point.scheme}, seed {point.seed}"
@@ -124,9 +124,8 @@ def _wanted(options: argparse.Namespace) -> tuple[tuple[str, ...], list[Point], 
     Raises:
         InputError: something about one of them cannot be.
     """
-    from edgenet.node.plan import resolve  # brings torch
-    from edgenet.node.substance import dataset_of
-    from edgenet.topology import dump, load
+    from edgenet.node.substance import dataset_of  # brings torch
+    from edgenet.topology import load
 
     if options.seeds < 1:
         raise InputError(f"--seeds is {options.seeds}; it must be 1 or more")
@@ -135,31 +134,55 @@ def _wanted(options: argparse.Namespace) -> tuple[tuple[str, ...], list[Point], 
     schemes = tuple(dict.fromkeys(each for each in options.schemes.split(",") if each))
     if not schemes:
         raise InputError("--schemes names none; write for instance --schemes fedavg,psl")
-    common = arguments.overrides(options)
-    first = load(options.topology, common).seed
-    points = []
-    for scheme in schemes:
-        for seed in range(first, first + options.seeds):
-            changes = (*common, *_changes(scheme), f"seed={seed}")
-            plan = resolve(load(options.topology, changes))
-            points.append(
-                Point(
-                    scheme=scheme,
-                    seed=seed,
-                    overrides=changes,
-                    topology=dump(plan.topology),
-                    code=(plan.code.file, plan.code.content) if plan.code else None,
-                )
-            )
-    labels = dataset_of(plan.topology).test_y
-    return (
-        schemes,
-        points,
-        {
-            "topology": plan.topology.name,
-            "baseline": labels.bincount().max().item() / len(labels),
-        },
+    first = load(options.topology, arguments.overrides(options)).seed
+    seeds = range(first, first + options.seeds)
+    points = [_point(options, scheme, seed) for scheme in schemes for seed in seeds]
+    topology = load(options.topology, points[0].overrides)
+    labels = dataset_of(topology).test_y
+    baseline = labels.bincount().max().item() / len(labels)
+    return schemes, points, {"topology": topology.name, "baseline": baseline}
+
+
+def _point(options: argparse.Namespace, scheme: str, seed: int) -> Point:
+    """What this command runs of a scheme with a seed.
+
+    Raises:
+        InputError: that cannot be.
+    """
+    from edgenet.node.plan import resolve  # brings torch
+    from edgenet.topology import dump, load
+
+    changes = (*arguments.overrides(options), *_changes(scheme), f"seed={seed}")
+    plan = resolve(load(options.topology, changes))
+    return Point(
+        scheme=scheme,
+        seed=seed,
+        overrides=changes,
+        topology=dump(plan.topology),
+        code=(plan.code.file, plan.code.content) if plan.code else None,
     )
+
+
+def _before(options: argparse.Namespace, points: Sequence[Point]) -> dict[Point, RunDir]:
+    """The runs of the folder's table that stay in it, and are not asked for; says which do not."""
+    asked = {(point.scheme, point.seed): point for point in points}
+    kept, other = {}, []
+    for scheme, seed, place in listed(options.out):
+        run, point = RunDir(options.out / "runs" / Path(place).name), asked.get((scheme, seed))
+        try:
+            point = _point(options, scheme, seed) if point is None else point
+        except InputError:
+            point = None  # this network cannot have it
+        if point is None or not _fits(run, point):
+            other.append(f"{scheme}, seed {seed}")
+        elif (scheme, seed) not in asked:
+            kept[point] = run
+    if other:
+        say(
+            f"{options.out}: left out of the table from now on, as this command runs them with "
+            f"other settings, or cannot: {'; '.join(other)}"
+        )
+    return kept
 
 
 def _changes(scheme: str) -> Iterator[str]:
@@ -204,13 +227,21 @@ def _earlier(folder: Path, point: Point) -> RunDir | None:
 
 def _like(folder: Path, point: Point) -> Iterator[RunDir]:
     """The runs in `folder` that are what `point` asks for, newest first."""
-    for run in reversed(runs(folder)):
-        same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
-        if point.code is not None:  # a scheme of the user's own may have changed since
-            file, content = run.path / point.code[0], point.code[1]
-            same = same and file.is_file() and file.read_bytes() == content
-        if same:
-            yield run
+    return (run for run in reversed(runs(folder)) if _fits(run, point))
+
+
+def _fits(run: RunDir, point: Point) -> bool:
+    """Whether a run is what `point` asks for; a scheme of the user's own may have changed since."""
+    same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
+    if same and point.code is not None:
+        file, content = run.path / point.code[0], point.code[1]
+        return file.is_file() and file.read_bytes() == content
+    return same
+
+
+def _ordered(schemes: Sequence[str], done: Mapping[Point, RunDir]) -> list[tuple[Point, RunDir]]:
+    """By scheme, then seed."""
+    return sorted(done.items(), key=lambda item: (schemes.index(item[0].scheme), item[0].seed))
 
 
 def _finish(
@@ -220,12 +251,12 @@ def _finish(
     about: dict[str, Any],
 ) -> None:
     """Write and print the comparison of the runs that are there."""
-    trials = tuple(_trial(point, run) for point, run in done.items())
+    trials = tuple(trial_of(point.scheme, run) for point, run in _ordered(schemes, done))
     target = default_target(trials) if options.target is None else options.target
     comparison = Comparison(schemes=tuple(schemes), trials=trials, target=target, **about)
     if not trials:
         return
-    value = _write(comparison, options.out)
+    value = write(comparison, options.out)
     if options.format == "json":
         print(json.dumps(value, indent=2))
         return
@@ -236,44 +267,3 @@ def _finish(
     print_fitting(out, ("scheme", *titles.values()), rows, [titles[key] for key in _SPARE])
     for line in (*notes(comparison), f"results: {options.out}"):
         out.print(line, markup=False, soft_wrap=True)
-
-
-def _trial(point: Point, run: RunDir) -> Trial:
-    return trial(point.scheme, str(run.path), read(run), read_rounds(run.rounds))
-
-
-def _write(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    """Every file of the comparison; returns compare.json's object."""
-    about = environment()
-    files = {
-        "report.html": compare_html(comparison, about),
-        "compare.md": markdown(comparison),
-        "compare.tex": latex(comparison),
-        "compare.csv": runs_csv(comparison),
-    }
-    for name, text in files.items():
-        with replacing(folder / name) as file:
-            file.write(text)
-    draw(comparison, folder)
-    value = {
-        "schema_version": SCHEMA_VERSION,
-        "topology": comparison.topology,
-        "target": comparison.target,
-        "baseline": comparison.baseline,
-        "schemes": {scheme: _figures(comparison, scheme) for scheme in comparison.schemes},
-        **about,
-    }
-    write_json(folder / "compare.json", value)
-    return value
-
-
-def _figures(comparison: Comparison, scheme: str) -> dict[str, Any]:
-    figures: dict[str, Any] = {"runs": comparison.count(scheme)}
-    for column in COLUMNS:
-        spread = comparison.spread(scheme, column)
-        figures[column.key] = (
-            None
-            if spread is None
-            else {"mean": spread.mean, "deviation": spread.deviation, "values": spread.values}
-        )
-    return figures

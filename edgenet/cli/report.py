@@ -6,16 +6,14 @@ The page is one file: no network, no scripts; it can be sent by mail and printed
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
 from edgenet.cli.arguments import add_run
-from edgenet.cli.show import read
+from edgenet.cli.compare_files import listed, trial_of
 from edgenet.errors import DONE, InputError
-from edgenet.results.compare import Comparison, trial
+from edgenet.results.compare import Comparison
 from edgenet.results.compare_report import compare_html
-from edgenet.results.rounds import read_rounds
 from edgenet.results.rundir import RunDir, latest_run, replacing
 from edgenet.results.write import write_all
 
@@ -56,11 +54,9 @@ def _compared(folder: Path) -> Path:
     """Of the runs that compare.csv lists; they may have moved along with the comparison."""
     about = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
     trials = []
-    with (folder / "compare.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            run = RunDir(folder / "runs" / Path(row["folder"]).name)
-            run = run if run.path.is_dir() else RunDir(row["folder"])
-            trials.append(trial(row["scheme"], str(run.path), read(run), read_rounds(run.rounds)))
+    for scheme, _, place in listed(folder):
+        run = RunDir(folder / "runs" / Path(place).name)
+        trials.append(trial_of(scheme, run if run.path.is_dir() else RunDir(place)))
     comparison = Comparison(
         topology=about["topology"],
         schemes=tuple(about["schemes"]),

@@ -2,118 +2,17 @@
 
 Cost is told twice: of the whole run, and up to the first round whose test accuracy reached the
 target. A scheme that no seed brought to the target has none of the latter; where only some did,
-their mean stands, and how many they were.
+their mean stands, and how many they were; it cannot be the best then.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgenet.devices.demand import too_late
-from edgenet.results.happened import Happening, happenings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One round of one run, everything counted from the start of the run."""
-
-    round: int
-    """1, 2, ..."""
-    train_s: float
-    """Seconds, without those in which the testbed evaluated."""
-    sent_bytes: int
-    """Over all links, without evaluation."""
-    energy_j: float | None
-    """Modelled joules of all nodes, taken as spent evenly over the run; None if unknown."""
-    accuracy: float | None
-    """Of the test set, a fraction; None in rounds that were not tested."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One run of one scheme."""
-
-    scheme: str
-    """As the comparison calls it: the scheme and the keys that were changed for it."""
-    seed: int
-    """Of the run."""
-    folder: str
-    """Where it lies."""
-    steps: tuple[Step, ...]
-    """Its rounds."""
-    accuracy: float | None
-    """At the end."""
-    wall_s: float
-    """Of the whole run, evaluation included."""
-    sent_bytes: int
-    """Over all links, without evaluation."""
-    peak_node_bytes: int | None
-    """Resident memory of the largest node."""
-    energy_j: float | None
-    """Of all nodes, modelled."""
-    carbon_g: float | None
-    """CO2 equivalent of it."""
-    happened: tuple[Happening, ...] = ()
-    """Faults and changes."""
-    late: bool = False
-    """Whether its host was too busy to be as fast as its devices."""
-
-    def struck(self) -> tuple[tuple[Step, str], ...]:
-        """The rounds in which something happened, and what."""
-        told: dict[int, list[str]] = {}
-        for each in self.happened:
-            told.setdefault(min(math.floor(each.round), len(self.steps) - 1), []).append(each.says)
-        return tuple((self.steps[n], "; ".join(says)) for n, says in told.items() if n >= 0)
-
-    def reach(self, target: float) -> Step | None:
-        """The first round that was at `target` or above; None if none was."""
-        return next(
-            (s for s in self.steps if s.accuracy is not None and s.accuracy >= target), None
-        )
-
-
-def trial(
-    scheme: str, folder: str, summary: Mapping[str, Any], table: Sequence[Mapping[str, Any]]
-) -> Trial:
-    """A run, from its summary.json's object and its rounds (edgenet.results.rounds)."""
-    energy_j = None if summary["energy_kwh"] is None else summary["energy_kwh"] * 3.6e6
-    peaks = [node["peak_rss_bytes"] for node in summary["nodes"].values()]
-    return Trial(
-        scheme=scheme,
-        seed=summary["seed"],
-        folder=folder,
-        steps=tuple(_steps(table, energy_j, summary["wall_s"])),
-        accuracy=summary["accuracy"],
-        wall_s=summary["wall_s"],
-        sent_bytes=summary["bytes"]["total"],
-        peak_node_bytes=max((peak for peak in peaks if peak is not None), default=None),
-        energy_j=energy_j,
-        carbon_g=summary["carbon_g"],
-        happened=happenings(summary, table),
-        late=too_late(summary["nodes"]) is not None,
-    )
-
-
-def _steps(table: Sequence[Mapping[str, Any]], energy_j: float | None, wall_s: float) -> list[Step]:
-    steps, train_s, sent = [], 0.0, 0
-    for row in table:
-        train_s += row["train_s"]
-        sent += row["payload_bytes"] + row["overhead_bytes"]
-        spent = None if energy_j is None or not wall_s else energy_j * row["t_s"] / wall_s
-        steps.append(
-            Step(
-                round=row["round"],
-                train_s=train_s,
-                sent_bytes=sent,
-                energy_j=spent,
-                accuracy=row["accuracy"],
-            )
-        )
-    return steps
+from edgenet.results.compare_trials import Step, Trial
 
 
 @dataclass(frozen=True)
@@ -167,18 +66,29 @@ COLUMNS = (
            of=_at_target(lambda s: s.train_s)),
     Column(key="target_bytes", title="to target (MB)", scale=1e-6, digits=1, more_is_better=False,
            of=_at_target(lambda s: s.sent_bytes)),
-    Column(key="wall_s", title="time (s)", scale=1, digits=1, more_is_better=False,
-           of=lambda t, _: t.wall_s),
+    Column(key="train_s", title="time (s)", scale=1, digits=1, more_is_better=False,
+           of=lambda t, _: t.train_s),
     Column(key="sent_bytes", title="sent (MB)", scale=1e-6, digits=1, more_is_better=False,
            of=lambda t, _: t.sent_bytes),
+    Column(key="held_bytes", title="weights + stash (MB)", scale=1e-6, digits=1,
+           more_is_better=False, of=lambda t, _: t.held_bytes),
     Column(key="peak_node_bytes", title="node memory (MB)", scale=1e-6, digits=0,
            more_is_better=False, of=lambda t, _: t.peak_node_bytes),
-    Column(key="energy_j", title="energy (J)", scale=1, digits=0, more_is_better=False,
-           of=lambda t, _: t.energy_j),
-    Column(key="carbon_g", title="CO2 (g)", scale=1, digits=3, more_is_better=False,
-           of=lambda t, _: t.carbon_g),
+    Column(key="train_energy_j", title="energy (J)", scale=1, digits=0, more_is_better=False,
+           of=lambda t, _: t.train_energy_j),
+    Column(key="train_carbon_g", title="CO2 (g)", scale=1, digits=3, more_is_better=False,
+           of=lambda t, _: t.train_carbon_g),
 )  # fmt: skip
 """Of every table, in order."""
+WHOLE = (
+    Column(key="wall_s", title="whole run (s)", scale=1, digits=1, more_is_better=False,
+           of=lambda t, _: t.wall_s),
+    Column(key="energy_j", title="whole run (J)", scale=1, digits=0, more_is_better=False,
+           of=lambda t, _: t.energy_j),
+    Column(key="carbon_g", title="whole run, CO2 (g)", scale=1, digits=3, more_is_better=False,
+           of=lambda t, _: t.carbon_g),
+)  # fmt: skip
+"""What the testbed itself costs is in these: of compare.csv and compare.json alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +116,10 @@ class Comparison:
         """Trials of a scheme."""
         return sum(t.scheme == scheme for t in self.trials)
 
+    def shown(self) -> list[str]:
+        """Schemes that have a trial."""
+        return [scheme for scheme in self.schemes if self.count(scheme)]
+
     def ends(self, column: Column) -> dict[str, tuple[float, float]]:
         """Scheme -> (mean of a cost, mean final accuracy), scaled as in the tables."""
         found = {}
@@ -220,10 +134,32 @@ class Comparison:
         return pareto({name: (cost, -gain) for name, (cost, gain) in self.ends(column).items()})
 
     def best(self, column: Column) -> float | None:
-        """The best mean of a column; None where nobody has one."""
-        spreads = [self.spread(scheme, column) for scheme in self.schemes]
-        means = [spread.mean for spread in spreads if spread is not None]
+        """The best mean of a column among schemes all of whose seeds have a value; None where
+        there is none."""
+        means = [spread.mean for spread in self._complete(column).values()]
         return (max if column.more_is_better else min)(means, default=None)
+
+    def leaders(self, column: Column) -> frozenset[str]:
+        """The schemes that have the best mean: nobody where the lead over the next mean lies within
+        the larger standard deviation of the two."""
+        best, complete = self.best(column), self._complete(column)
+        first = {name: spread for name, spread in complete.items() if spread.mean == best}
+        others = [spread for name, spread in complete.items() if name not in first]
+        if best is not None and others:
+            after = min(others, key=lambda spread: abs(spread.mean - best))
+            deviations = [spread.deviation for spread in (*first.values(), after)]
+            if abs(after.mean - best) <= max(deviations):
+                return frozenset()
+        return frozenset(first)
+
+    def _complete(self, column: Column) -> dict[str, Spread]:
+        """Of schemes all of whose seeds have a value."""
+        found = {scheme: self.spread(scheme, column) for scheme in self.schemes}
+        return {
+            scheme: spread
+            for scheme, spread in found.items()
+            if spread is not None and len(spread.values) == self.count(scheme)
+        }
 
 
 def default_target(trials: Sequence[Trial]) -> float | None:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
+from edgenet.results.compare import COLUMNS, Column, Comparison
+from edgenet.results.compare_trials import Step, Trial
 from edgenet.results.figures import look, picture, plain_log
 
 _CURVES: tuple[tuple[str, Callable[[Step], float | None]], ...] = (
     ("training time (s)", lambda step: step.train_s),
     ("sent over all links (MB)", lambda step: step.sent_bytes / 1e6),
-    ("energy, modelled (J)", lambda step: step.energy_j),
+    ("energy (J)", lambda step: step.energy_j),
 )
-_FRONTS = ("wall_s", "sent_bytes", "energy_j")
+_FRONTS = ("train_s", "sent_bytes", "train_energy_j")
 _APART = 10.0
 """Costs that differ by more than this factor get a logarithmic axis."""
 _PLAIN = 1000.0
@@ -39,7 +40,7 @@ def draw(of: Comparison, folder: Path) -> list[Path]:
 
 def _curves(axis: Any, of: Comparison, label: str, cost: Callable[[Step], float | None]) -> None:
     """One line a run: its look tells the scheme, thin lines the seeds after the first."""
-    for number, scheme in enumerate(of.schemes):
+    for number, scheme in enumerate(of.shown()):
         for nth, each in enumerate(t for t in of.trials if t.scheme == scheme):
             points = [
                 (cost(step), 100 * step.accuracy)
@@ -67,7 +68,7 @@ def _front(axis: Any, of: Comparison, column: Column) -> None:
     """Means over the seeds, with their standard deviations."""
     accuracy = COLUMNS[0]
     points = of.ends(column)
-    for number, scheme in enumerate(of.schemes):
+    for number, scheme in enumerate(of.shown()):
         x, y = of.spread(scheme, column), of.spread(scheme, accuracy)
         if x is None or y is None:
             continue

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from edgenet.results.compare import COLUMNS, Column, Comparison, Step, Trial
+from edgenet.results.compare import COLUMNS, Column, Comparison
 from edgenet.results.compare_tables import cells, decimals, notes
+from edgenet.results.compare_trials import Step, Trial
 from edgenet.results.page import cards, full, page, repeat, section, table, tiles
 from edgenet.results.svg import Curve, Point, plot
 
@@ -16,8 +17,8 @@ _CURVES: tuple[tuple[str, str, Callable[[Step], float | None]], ...] = (
     ("Accuracy against bytes", "sent over all links (MB)", lambda step: step.sent_bytes / 1e6),
     ("Accuracy against energy", "energy (J)", lambda step: step.energy_j),
 )
-_FRONTS = {"wall_s": "time", "sent_bytes": "bytes", "energy_j": "energy"}
-_APART = ("target_bytes", "carbon_g")
+_FRONTS = {"train_s": "time", "sent_bytes": "bytes", "train_energy_j": "energy"}
+_APART = ("target_bytes", "train_carbon_g")
 """Columns that the table of runs leaves to compare.csv."""
 _ACCURACY = COLUMNS[0]
 
@@ -31,7 +32,7 @@ def compare_html(of: Comparison, about: Mapping[str, Any]) -> str:
     """
     body = "".join(
         (
-            f"<h1>{escape(of.topology)} <small>{len(_shown(of))} schemes compared</small></h1>",
+            f"<h1>{escape(of.topology)} <small>{len(of.shown())} schemes compared</small></h1>",
             _tiles(of),
             section("Table", cards(full(_table(of))), *(f"<p>{escape(n)}</p>" for n in notes(of))),
             section(
@@ -42,11 +43,7 @@ def compare_html(of: Comparison, about: Mapping[str, Any]) -> str:
             section("How to repeat it", repeat(about)),
         )
     )
-    return page(f"{of.topology}: {', '.join(_shown(of))}", body)
-
-
-def _shown(of: Comparison) -> list[str]:
-    return [scheme for scheme in of.schemes if of.count(scheme)]
+    return page(f"{of.topology}: {', '.join(of.shown())}", body)
 
 
 def _tiles(of: Comparison) -> str:
@@ -77,7 +74,7 @@ def _table(of: Comparison) -> str:
 
 def _curves(of: Comparison, title: str, label: str, cost: Callable[[Step], float | None]) -> str:
     """One line a run: its look tells the scheme, thin lines the seeds after the first."""
-    curves, names = [], _shown(of)
+    curves, names = [], of.shown()
     for number, scheme in enumerate(names):
         trials = [each for each in of.trials if each.scheme == scheme]
         for nth, each in enumerate(trials):
@@ -115,7 +112,7 @@ def _points(of: Trial, cost: Callable[[Step], float | None]) -> list[Point]:
 
 def _fronts(of: Comparison) -> list[str]:
     """Means over the seeds with their deviations, and the schemes that no other beats in both."""
-    names, plots = _shown(of), []
+    names, plots = of.shown(), []
     for column in (column for column in COLUMNS if column.key in _FRONTS):
         ends = of.ends(column)
         curves = [Curve([ends[name] for name in of.front(column)], 0, "front")]

@@ -52,8 +52,6 @@ _WHOLE = ("round", "active", "payload_bytes", "overhead_bytes", "faults")
 def round_table(tally: Tally) -> list[dict[str, Any]]:
     """One mapping a round, with the columns above; a missing figure is None."""
     volumes = tally.ledger.by_round()
-    reporter = tally.reporter
-    evaluate_s = {} if reporter is None else reporter.evaluate_s
     table = []
     for each in tally.rounds:
         volume = volumes.get(each.number, Volume())
@@ -61,7 +59,7 @@ def round_table(tally: Tally) -> list[dict[str, Any]]:
             "round": each.number,
             "t_s": round(tally.since(each.t), 6),
             "wall_s": round(each.wall_s, 6),
-            "train_s": round(max(0.0, each.wall_s - evaluate_s.get(each.number, 0.0)), 6),
+            "train_s": round(tally.train_s(each), 6),
             "loss": figure(each.fields.get("loss")),
             "test_loss": figure(each.fields.get("test_loss")),
             "accuracy": figure(each.fields.get("accuracy")),

@@ -5,7 +5,9 @@ needed, and `bytes.kernel` what crossed emulated interfaces, headers and all. A 
 `compute_s` is the emulated device's: `slowdown_s` of it were slept. `energy_kwh` and `carbon_g` sum
 up the nodes whose power is known; `energy_unknown` names the others. A node's `energy` tells its
 joules by phase, and in `source` whether they were 'measured' (by which sensor) or 'modelled'; the
-phases are always modelled, and of a measured node scaled to what was measured.
+phases are always modelled, and of a measured node scaled to what was measured. `outside_j` is the
+part of them that the node idled through while the scheme did not train: before the first round,
+after the last, and in the reporter's evaluation.
 """
 
 from __future__ import annotations
@@ -162,9 +164,11 @@ def _energy(node: NodeTally, tally: Tally, run: Mapping[str, Any]) -> dict[str, 
     found = {} if by_phase is None else vars(by_phase)
     total_j = node.measured_j if measured or by_phase is None else by_phase.total_j
     scale = total_j / by_phase.total_j if by_phase is not None and by_phase.total_j else 1.0
+    outside_s = max(0.0, did.wall_s - sum(tally.train_s(each) for each in tally.rounds))
     return {
         "total_j": total_j,
         **{f"{phase}_j": found[f"{phase}_j"] * scale if found else None for phase in _PHASES},
+        "outside_j": (device.idle_w or 0.0) * outside_s * scale if found else None,
         "radio": radio,
         "source": f"measured ({node.sensor})" if measured else "modelled",
     }

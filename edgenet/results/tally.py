@@ -259,6 +259,12 @@ class Tally:
             default=None,
         )
 
+    def train_s(self, each: RoundTally) -> float:
+        """Seconds of a round without the reporter's evaluation."""
+        reporter = self.reporter
+        tested_s = 0.0 if reporter is None else reporter.evaluate_s.get(each.number, 0.0)
+        return max(0.0, each.wall_s - tested_s)
+
     @property
     def rounds(self) -> list[RoundTally]:
         """Rounds as the reporter saw them, in order."""
