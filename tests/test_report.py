@@ -25,7 +25,7 @@ from edgenet.results.rundir import write_json
 from edgenet.results.tally import Tally
 from edgenet.results.write import write_all
 
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "wbr"}
 
 
 class Checker(HTMLParser):
@@ -270,6 +270,14 @@ def test_a_comparison_has_a_page(energy_j: float | None) -> None:
     for axis in ("training time (s)", "sent over all links (MB)", "test accuracy (%)"):
         assert axis in page
     assert ("energy (J): fedavg" in page) == (energy_j is not None)
+
+
+def test_long_names_of_schemes_may_be_broken_between_their_keys() -> None:
+    name = "sglr:phi=0.5:alpha=<1>"
+    of = Comparison(topology="T", schemes=(name,), trials=(trial(name, 1, [0.5], None),),
+                    target=None, baseline=None)  # fmt: skip
+    page = checked(compare_html(of, {}))
+    assert page.count("<td>sglr:<wbr>phi=0.5:<wbr>alpha=&lt;1&gt;</td>") == 2  # table, and runs
 
 
 def test_report_of_a_comparison_reads_what_it_left_behind(

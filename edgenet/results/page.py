@@ -88,6 +88,8 @@ def _row(cells: Sequence[Any], row: int, best: frozenset[tuple[int, int]]) -> st
     shown = []
     for column, cell in enumerate(cells):
         inside = escape(str(cell))
+        if column == 0:  # names of schemes are long: psl:cut=F1:optimizer=adam
+            inside = inside.replace(":", ":<wbr>")
         shown.append(f"<td>{f'<b>{inside}</b>' if (row, column) in best else inside}</td>")
     return f"<tr>{''.join(shown)}</tr>"
 

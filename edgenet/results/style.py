@@ -30,7 +30,7 @@ _SCROLLED = """linear-gradient(90deg, var(--card) 40%, transparent) 0 0 / 40px 1
   linear-gradient(90deg, var(--rule), transparent) 0 0 / 14px 100% no-repeat scroll,
   linear-gradient(270deg, var(--rule), transparent) 100% 0 / 14px 100% no-repeat scroll,
   var(--card)"""
-"""A shadow at an edge behind which a table goes on: phones show no scroll bars."""
+"""A shadow at an edge behind which a table goes on: many screens show no scroll bars."""
 
 COLOURS = f"""
 :root {{ {_LIGHT} }}
@@ -58,9 +58,11 @@ svg {{ width: 100%; max-width: 430px; display: block; margin: 0 auto; }}
 .wide {{ grid-column: span 2; }} .full {{ grid-column: 1 / -1; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 14px; }}
 h3 {{ margin: 0 0 4px; font-size: 13px; }} td b {{ font-weight: 700; }}
-td, th {{ padding: 5px 9px; text-align: right; border-bottom: 1px solid var(--rule);
+td, th {{ padding: 5px 7px; text-align: right; border-bottom: 1px solid var(--rule);
   white-space: nowrap; font-variant-numeric: tabular-nums; }}
-th {{ color: var(--soft); font-weight: 500; }} tr:last-child td {{ border: 0; }}
+th {{ color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }}
+tr:last-child td {{ border: 0; }}
+td:first-child {{ white-space: normal; }}
 td:first-child, th:first-child, .words td, .words th {{ text-align: left; }}
 .words td:first-child {{ white-space: nowrap; }}
 .words td + td {{ white-space: normal; overflow-wrap: anywhere; min-width: 5em; }}
@@ -87,8 +89,8 @@ svg .plate {{ fill: var(--card); opacity: 0.88; }}
 {_TONES}{_DASHES}svg .series.front {{
   stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 3; }}
 @media (max-width: 740px) {{ .wide {{ grid-column: auto; }} body {{ padding: 18px 12px 32px; }}
-  table {{ font-size: 13px; }} td, th {{ padding: 5px; }} th {{ white-space: normal; }}
-  .wide, .full {{ background: {_SCROLLED}; }} }}
+  table {{ font-size: 13px; }} td, th {{ padding: 5px; }} }}
+@media screen {{ .wide, .full {{ background: {_SCROLLED}; }} }}
 @media print {{ body {{ max-width: none; padding: 0; background: #fff; font-size: 12px; }}
   .card {{ break-inside: avoid; overflow: visible; }} h2 {{ break-after: avoid; }}
   .grid {{ grid-template-columns: repeat(2, 1fr); }} .tiles {{ grid-template-columns:
