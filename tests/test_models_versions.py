@@ -119,6 +119,23 @@ def test_weights_and_errors_are_those_of_stored_copies(
         torch.testing.assert_close(mine.detach(), its, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", range(1, 10))
+def test_stored_has_exactly_the_versions_that_are_needed(count: int) -> None:
+    """Also while a short round's window drains: its first mini-batches share a version."""
+    layers = squares(4)
+    made = stage(layers, MOTIONS["plain"], "stored", 4, shape=(4,))
+    for action in sliding(4, count):
+        if action.verb == FORWARD:
+            made.forward(torch.ones(5, 4))
+        elif action.verb == BACKWARD:
+            made.backward(torch.ones(5, 4))
+        else:
+            made.step()
+            held = made.memory()
+            assert held.versions == held.live * layers[0].weight.nbytes
+    assert made.memory().live == 1
+
+
 @pytest.mark.parametrize("window", [1, 2, 4])
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_convolutions_of_any_form_pass_errors_on_by_low_rank(window: int, motion: str) -> None:

@@ -99,10 +99,10 @@ def test_a_stage_without_memory_says_what_it_held_and_what_would_fit(
 ) -> None:
     """torch's own words for it come from an allocator that is asked for the impossible."""
 
-    def grow(layer: Stored, oldest: int) -> None:
+    def grow(layer: Stored, needed: set[int]) -> None:
         if layer.newest == 3 and len(layer.product.weights[0]) == 64:
             torch.empty(1 << 60, dtype=torch.uint8)
-        whole(layer, oldest)
+        whole(layer, needed)
 
     whole = Stored.update
     monkeypatch.setattr(Stored, "update", grow)

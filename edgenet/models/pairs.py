@@ -6,6 +6,7 @@ The notation and the equations stand in versions.py.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,13 @@ from edgenet.models.versions import Held, Layer, size
 SCRATCH_BYTES = 4 * 1024 * 1024
 """Of the one block of rows that a newer version is computed in: it stays in a core's cache, and is
 a sixteenth of a 4096 x 4096 layer."""
+
+
+def block_rows(weight: Tensor) -> int:
+    """How many rows of a layer are computed at once; all of a normalisation's."""
+    if weight.dim() == 1:
+        return len(weight)
+    return min(len(weight), max(1, SCRATCH_BYTES // max(1, weight[0].nbytes)))
 
 
 @dataclass
@@ -59,8 +67,9 @@ class Recomputed(Layer):
         assert version == self.base
         return self.product.backward(delta, x, self.product.weights, saved, wanted=wanted)
 
-    def update(self, oldest: int) -> None:
+    def update(self, needed: Set[int]) -> None:
         """Move on as far as backwards to come allow; keep the new pairs."""
+        oldest = min(needed, default=self.newest + 1)
         self._advance(oldest)
         self.pending.append(self.gathered)
         self.gathered = []
@@ -77,12 +86,8 @@ class Recomputed(Layer):
             self.move(self.product.weights, self.pending.popleft())
 
     def _blocks(self) -> list[slice]:
-        """All rows, in blocks that fit into the scratch; a normalisation's rows are one block."""
-        rows = self.product.weights[0].shape[0]
-        if self.product.weights[0].dim() == 1:
-            return [slice(0, rows)]
-        row_bytes = max(1, self.product.weights[0].nbytes // max(1, rows))
-        step = max(1, SCRATCH_BYTES // row_bytes)
+        """All rows, in blocks that fit into the scratch."""
+        rows, step = len(self.product.weights[0]), block_rows(self.product.weights[0])
         return [slice(at, min(rows, at + step)) for at in range(0, rows, step)]
 
     def _block(self, rows: slice, alpha: float, beta: float) -> list[Tensor]:
@@ -90,7 +95,8 @@ class Recomputed(Layer):
         mine = [t[rows] for t in self.product.weights]
         count = sum(t.numel() for t in mine)
         if not self.scratch or self.scratch[0].numel() < count:
-            self.scratch[:] = [mine[0].new_empty(count)]
+            self.scratch.clear()  # never two at once
+            self.scratch.append(mine[0].new_empty(count))
         flat, found = self.scratch[0], []
         for i, t in enumerate(mine):
             block, flat = flat[: t.numel()].view_as(t), flat[t.numel() :]
@@ -134,8 +140,9 @@ class LowRank(Layer):
         product.add_through(error, delta, pairs, scales)
         return error, pair
 
-    def update(self, oldest: int) -> None:
+    def update(self, needed: Set[int]) -> None:
         """In place; keep the pairs that a version to come back to does not have."""
+        oldest = min(needed, default=self.newest + 1)
         self._drop(oldest)
         self.move(self.product.weights, self.gathered)
         self.pending.append(self.gathered)

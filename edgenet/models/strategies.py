@@ -8,28 +8,30 @@ has c channels at each of L places (1 for a linear layer), made of k inputs:
 | --- | --- | --- |
 | stored | (w - 1) W | W (a copy) |
 | low-rank | (w - 1) b (i + o) | 2 (w - 1) (b L)^2 (k + c), with momentum + 2 b L W |
-| recomputed | (w - 1) b (i + o) | (w - 1) x the gradient's product |
+| recomputed | (w - 1) b (i + o), and a block | (w - 1) x the gradient's product |
 
-and takes the fewest numbers, then the fewest operations. What a stage saves that way it may spend:
-where a byte more saves many operations a mini-batch the versions are stored, as long as the stage
-needs no more than under PipeDream or under mcPipe, whichever is less. (In VGG16's C1 to C4 pairs
-are far larger than weights; in C5 to C7 a little smaller, but each forward would compute the
-gradients of several mini-batches again.) Equations (3) divide by the momentum: rounding errors
-grow by 1/mu an update, and where that would exceed a thousand `low-rank` is out.
+and takes the fewest numbers, then the fewest operations. The block (of up to 4 MiB) in which a
+newer version is computed is there once a stage, so a stage is planned with it and without. What is
+saved may be spent: where a byte more saves many operations a mini-batch the versions are stored, or
+the block is taken, as long as the stage needs no more than under PipeDream or under mcPipe,
+whichever is less. In a round of fewer than 2 w - 2 mini-batches fewer versions than w - 1 are
+needed at once, for the first w mini-batches share one, but pairs of as many updates. (In VGG16's C1
+to C4 pairs are far larger than weights; in C5 to C7 a little smaller, but each forward would
+compute the gradients of several mini-batches again.) Equations (3) divide by the momentum: rounding
+errors grow by 1/mu an update, and where that would exceed a thousand `low-rank` is out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from edgenet.errors import InputError
 from edgenet.models.motion import Motion
 from edgenet.models.pairs import LowRank, Recomputed
-from edgenet.models.products import LOW_RANK, NormalisationProduct, Product, product_of
+from edgenet.models.products import Product
+from edgenet.models.sizes import LayerSize, Sizes, State, measure
 from edgenet.models.versions import Doubled, Layer, Newest, Stored
 
 Versions = Newest | Stored | Doubled | Recomputed | LowRank
@@ -66,136 +68,163 @@ class Choice:
     """Beyond one version, at the stage's window."""
     extra_flops: int
     """Beyond one forward and backward, a mini-batch."""
-
-
-def leaves(layers: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The modules that are carried out one after the other: sequences are taken apart.
-
-    Raises:
-        InputError: a module with weights that is neither a sequence nor a known kind of layer.
-    """
-    if isinstance(layers, nn.Sequential):
-        for key, module in layers.named_children():
-            yield from leaves(module, f"{name}.{key}" if name else key)
-        return
-    if any(True for _ in layers.parameters()) and product_of(layers) is None:
-        raise InputError(
-            f"layer {name} ({type(layers).__name__}) is not a plain chain of linear, convolution "
-            "and normalisation layers, so its weights cannot be kept in several versions; use "
-            "model-parallel, gpipe or 1f1b"
-        )
-    yield name, layers
+    version_bytes: int = 0
+    """Of each further version, where they are stored."""
+    pair_bytes: int = 0
+    """Of each update, where pairs stand for versions."""
+    always_bytes: int = 0
+    """Of what is there whatever the window: the second version and the gradient of `doubled`."""
+    block_bytes: int = 0
+    """Of the block that newer versions are computed in; a stage has one, for its largest."""
 
 
 def plan_strategies(
-    layers: nn.Module, x: Tensor, window: int, motion: Motion, strategy: str
+    layers: nn.Module,
+    x: Tensor,
+    window: int,
+    motion: Motion,
+    strategy: str,
+    states: Sequence[State] = (),
 ) -> list[Choice]:
     """A choice for every layer with weights, in order.
 
     Args:
         layers: a stage's.
-        x: an input of one sample (1, ...); its contents do not matter.
+        x: an input (batch, ...); its contents do not matter.
         window: the stage's w.
         motion: the optimizer's numbers.
         strategy: a key of STRATEGIES for all, or ADAPTIVE.
+        states: what is under way as a round goes on; empty = the window slides all the time.
     """
-    batch, sample = x.shape[0], x[:1]
-    sizes = dict[str, _Sizes]()
-    with torch.no_grad():
-        for name, module in leaves(layers):
-            product = product_of(module)
-            y = module.eval()(sample)
-            module.train()
-            if product is not None:
-                sizes[name] = _Sizes(product, batch, sample.numel(), y.numel(), window - 1, motion)
-            sample = y
-    kept = _adapted(sizes) if strategy == ADAPTIVE else dict.fromkeys(sizes, strategy)
-    return [sizes[name].choice(name, kept[name]) for name in sizes]
+    states = states or [State(open=window, older=window - 1, behind=window - 1)]
+    return choose(measure(layers, x[:1]), x.shape[0], states, motion, strategy)
 
 
-def _adapted(sizes: Mapping[str, _Sizes]) -> dict[str, str]:
-    """A strategy for each layer of a stage."""
-    kept = {name: each.least() for name, each in sizes.items()}
-    needs = {
-        way: sum(each.cost(way)[0] for each in sizes.values()) for way in ("stored", "recomputed")
-    }
-    left = min(needs.values()) - sum(each.cost(kept[name])[0] for name, each in sizes.items())
-    gains = {name: each.gain(kept[name]) for name, each in sizes.items()}
-    for name, (more, saved) in sorted(gains.items(), key=lambda item: -item[1][1]):
-        if more and saved >= _WORTH * more and more <= left:
-            kept[name] = "stored"
-            left -= more
-    return kept
+def choose(
+    sizes: Sizes, batch: int, states: Sequence[State], motion: Motion, strategy: str
+) -> list[Choice]:
+    """As `plan_strategies`, by sizes alone; `batch` in samples."""
+    older, behind = max(s.older for s in states), max(s.behind for s in states)
+    costs = [_Cost(each, batch, older, behind, motion) for each in sizes.layers]
+    if strategy != ADAPTIVE:
+        return [each.choice(strategy) for each in costs]
+    return _adapted(costs, sizes.open_bytes(batch), states)
+
+
+def beyond(choices: Sequence[Choice], open_bytes: int, states: Sequence[State]) -> int:
+    """Bytes that a stage holds at most beyond one version of its layers and its velocities. The
+    block is needed once a forward follows an update while older forwards are open.
+
+    Args:
+        choices: of its layers.
+        open_bytes: what an open forward keeps.
+        states: what is under way as a round goes on.
+    """
+    again = max(s.open + s.behind for s in states) > max(s.open for s in states)
+    block = max((each.block_bytes for each in choices), default=0) if again else 0
+    always = sum(each.always_bytes for each in choices)
+    version = sum(each.version_bytes for each in choices)
+    pair = sum(each.pair_bytes for each in choices)
+    return block + always + max(s.open * open_bytes + s.older * version + s.behind * pair
+                                for s in states)  # fmt: skip
+
+
+def _adapted(costs: Sequence[_Cost], open_bytes: int, states: Sequence[State]) -> list[Choice]:
+    """A strategy for each layer of a stage: with the block that recomputing needs or without, the
+    fewest bytes, then what they are worth; never more than PipeDream or mcPipe would need."""
+
+    def need(choices: Sequence[Choice]) -> int:
+        return beyond(choices, open_bytes, states)
+
+    found = [[each.choice(way) for each in costs] for way in ("stored", "recomputed")]
+    most = min(map(need, found))
+    for ways in (_KEEPING, _KEEPING[:2]):
+        kept = [each.choice(each.least(ways)) for each in costs]
+        order = sorted(range(len(costs)), key=lambda i: -costs[i].gain(kept[i])[1])
+        for i in order:
+            more, saved = costs[i].gain(kept[i])
+            trial = [*kept[:i], costs[i].choice("stored"), *kept[i + 1 :]]
+            if more and saved >= _WORTH * more and need(trial) <= most:
+                kept = trial
+        found.append(kept)
+    return min(
+        (kept for kept in found if need(kept) <= most),
+        key=lambda kept: need(kept) + sum(each.extra_flops for each in kept) / _WORTH,
+    )
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """The table above for one layer."""
+class _Cost:
+    """The table above for one layer, by the most versions and updates that are under way."""
 
-    product: Product
+    size: LayerSize
     batch: int
-    inputs: int
-    outputs: int
-    more: int
+    older: int
+    behind: int
     motion: Motion
 
-    def choice(self, name: str, strategy: str) -> Choice:
-        extra_bytes, extra_flops = self.cost(strategy) if strategy in _KEEPING else (0, 0)
+    def choice(self, strategy: str) -> Choice:
+        block = self.size.block if strategy == "recomputed" and self.behind else 0
+        by_pairs = strategy in ("recomputed", "low-rank")
+        extra_bytes, extra_flops = self.cost(strategy)
         return Choice(
-            layer=name,
+            layer=self.size.layer,
             strategy=strategy,
-            weight_bytes=4 * self._weights,
+            weight_bytes=4 * self.size.weights,
             extra_bytes=extra_bytes,
             extra_flops=extra_flops,
+            version_bytes=4 * self.size.weights if strategy == "stored" else 0,
+            pair_bytes=self._pair if by_pairs else 0,
+            always_bytes=extra_bytes if strategy == "doubled" else 0,
+            block_bytes=4 * block,
         )
 
-    def least(self) -> str:
+    def least(self, ways: Iterable[str]) -> str:
         """The strategy of the fewest bytes, then operations."""
-        return min(filter(self._fits, _KEEPING), key=self.cost)
+        return min(filter(self._fits, ways), key=self.cost)
 
-    def gain(self, strategy: str) -> tuple[int, int]:
+    def gain(self, kept: Choice) -> tuple[int, int]:
         """(more bytes, fewer operations) of storing the versions instead."""
-        (less, slow), (more, fast) = self.cost(strategy), self.cost("stored")
-        return more - less, slow - fast
+        more, fast = self.cost("stored")
+        return more - kept.extra_bytes, kept.extra_flops - fast
 
     def cost(self, strategy: str) -> tuple[int, int]:
-        """(bytes, operations)."""
-        if not self.more:
+        """(bytes, operations), without the block."""
+        size, behind = self.size, self.behind
+        if strategy == "doubled":
+            return 8 * size.weights, size.weights
+        if strategy == "newest" or not behind:
             return 0, 0
-        pair = self._weights
-        if not isinstance(self.product, NormalisationProduct):
-            pair = self.batch * (self.inputs + self.outputs)
         if strategy == "stored":
-            return 4 * self.more * self._weights, self._weights
+            return 4 * self.older * size.weights, size.weights
         if strategy == "recomputed":
-            return 4 * self.more * pair, self.more * self._gradient
+            return behind * self._pair, behind * self._gradient
         velocity = self._gradient if self.motion.momentum else 0
-        return 4 * self.more * pair, self.more * self._through + velocity
+        return behind * self._pair, behind * self._through + velocity
 
     @property
-    def _weights(self) -> int:
-        return sum(t.numel() for t in self.product.weights)
+    def _pair(self) -> int:
+        """Bytes."""
+        size = self.size
+        both = self.batch * (size.inputs + size.outputs)
+        return 4 * (size.weights if size.pairs_are_gradients else both)
 
     @property
     def _gradient(self) -> int:
         """Operations of one product with a pair."""
-        weight = self.product.weights[0]
-        return 2 * self.batch * self.outputs * (weight[0].numel() if weight.dim() > 1 else 1)
+        return 2 * self.batch * self.size.outputs * self.size.row
 
     @property
     def _through(self) -> int:
         """Operations of one low-rank product with a pair."""
-        weight = self.product.weights[0]
-        places = self.batch * self.outputs // weight.shape[0]
-        return 2 * places**2 * (weight.shape[0] + weight[0].numel())
+        places = self.batch * self.size.outputs // self.size.rows
+        return int(2 * places**2 * (self.size.rows + self.size.row))
 
     def _fits(self, strategy: str) -> bool:
         if strategy != "low-rank":
             return True
-        if not isinstance(self.product, LOW_RANK):
-            return False
         mu = self.motion.momentum
-        return not mu or (1 / mu) ** self.more <= _MOST_GROWTH
+        return self.size.low_rank and (not mu or (1 / mu) ** self.behind <= _MOST_GROWTH)
 
 
 def versions_of(product: Product, strategy: str, motion: Motion, scratch: list[Tensor]) -> Versions:

@@ -18,7 +18,8 @@ from edgenet.models.memory import Kept, Memory
 from edgenet.models.motion import Motion
 from edgenet.models.pairs import Recomputed
 from edgenet.models.products import Product, product_of
-from edgenet.models.strategies import Choice, Versions, leaves, versions_of
+from edgenet.models.sizes import leaves
+from edgenet.models.strategies import Choice, Versions, versions_of
 from edgenet.models.versions import size
 
 
@@ -187,11 +188,11 @@ class VersionedStage:
 
     def step(self) -> None:
         """Make the next version by what was gathered since the last."""
-        oldest = min((entry.version for entry in self._open), default=self.newest + 1)
+        needed = {entry.version for entry in self._open}
         with torch.no_grad():
             for step in self._steps:
                 if step.versions is not None:
-                    step.versions.update(oldest)
+                    step.versions.update(needed)
         self.newest += 1
         self._record()
 

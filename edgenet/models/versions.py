@@ -34,7 +34,7 @@ samples are the places of the output, its inputs the patches that the kernel see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,7 +126,7 @@ class Newest(Layer):
         """With the newest."""
         return self.product.backward(delta, x, self.product.weights, saved, wanted=wanted)
 
-    def update(self, oldest: int) -> None:
+    def update(self, needed: Set[int]) -> None:
         """In place."""
         self.move(self.product.weights, self.gathered)
         self.gathered = []
@@ -154,10 +154,10 @@ class Stored(Layer):
         """With `version`."""
         return self.product.backward(delta, x, self._at(version), saved, wanted=wanted)
 
-    def update(self, oldest: int) -> None:
+    def update(self, needed: Set[int]) -> None:
         """Drop what nobody needs; copy the newest if somebody does."""
-        self.older = {t: tensors for t, tensors in self.older.items() if t >= oldest}
-        if oldest <= self.newest:
+        self.older = {t: tensors for t, tensors in self.older.items() if t in needed}
+        if self.newest in needed:
             self.older[self.newest] = [t.clone() for t in self.product.weights]
         self.move(self.product.weights, self.gathered)
         self.gathered = []
@@ -188,10 +188,10 @@ class Doubled(Stored):
     sums: list[Tensor] = field(default_factory=list)
     """The gradient so far, like the weights; empty before the first backward."""
 
-    def update(self, oldest: int) -> None:
+    def update(self, needed: Set[int]) -> None:
         """The version before the newest stays, whether an open forward needs it or not: the next
         mini-batch does."""
-        super().update(self.newest)
+        super().update({self.newest})
 
     def gather(self, pair: Pair) -> None:
         """Add its gradient to the sum."""

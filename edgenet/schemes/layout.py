@@ -16,7 +16,8 @@ import torch
 from edgenet.errors import InputError
 from edgenet.models.layers import LayerList, LayerRow, table
 from edgenet.models.motion import Motion
-from edgenet.models.strategies import ADAPTIVE, Choice, plan_strategies
+from edgenet.models.sizes import State, measure
+from edgenet.models.strategies import ADAPTIVE, Choice, beyond, choose
 from edgenet.schemes.bench import Ground
 from edgenet.schemes.clock import Costs, best_windows, times
 from edgenet.schemes.timetable import SPLITTING, Timetable, timetable
@@ -259,16 +260,18 @@ def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> L
     batch = max(1, ground.train.batch // max(layout.parts, default=1))
     choices, least, held = [], [], []
     for n, start in enumerate(layout.starts):
-        x = torch.zeros(1, *shapes[start]).expand(batch, *shapes[start])
-        layers, window = layout.layers(ground.layers, n), layout.table.windows[n]
         try:
-            kept = plan_strategies(layers, x, window, motion, STRATEGY[layout.scheme])
+            sizes = measure(layout.layers(ground.layers, n), torch.zeros(1, *shapes[start]))
         except InputError as error:
             raise ValueError(f"model is {ground.train.model}; its {error}") from None
-        choices.append(tuple(kept))
-        best = plan_strategies(layers, x, window, motion, ADAPTIVE)
-        least.append(sum(each.weight_bytes + each.extra_bytes for each in best))
-        held.append(layout.held_bytes[n] + sum(each.extra_bytes for each in choices[-1]))
+        states = [State(*each) for each in layout.table.states(n)]
+        chosen, best = (
+            choose(sizes, batch, states, motion, strategy)
+            for strategy in (STRATEGY[layout.scheme], ADAPTIVE)
+        )
+        choices.append(tuple(chosen))
+        least.append(sum(each.weight_bytes for each in best) + beyond(best, 0, states))
+        held.append(layout.held_bytes[n] + beyond(chosen, 0, states))
     return replace(layout, choices=tuple(choices), least_bytes=tuple(least), held_bytes=tuple(held))
 
 

@@ -71,16 +71,21 @@ class Timetable:
         """Versions that stage `stage` (from 0) needs at once, at most."""
         if self.keeps == "newest":
             return 1
-        newest, most, open_ = 0, 1, []
+        return 1 + max((older for _, older, _ in self.states(stage)), default=0)
+
+    def states(self, stage: int) -> Iterator[tuple[int, int, int]]:
+        """(open forwards, versions that they need beside the newest, updates between the oldest of
+        these and the newest) at each backward of a stage: it holds the most then."""
+        newest, open_ = 0, list[int]()
         for action in self.stages[stage]:
             if action.verb == FORWARD:
                 open_.append(action.version)
-            elif action.verb == BACKWARD:
-                open_.pop(0)
-            else:
+            elif action.verb == UPDATE:
                 newest = action.version
-            most = max(most, len({newest, *open_}))
-        return most
+            else:
+                needed = {newest, *open_}
+                yield len(open_), len(needed) - 1, newest - min(needed)
+                open_.pop(0)
 
 
 def urgent(order: Sequence[Action]) -> frozenset[tuple[int, int]]:
