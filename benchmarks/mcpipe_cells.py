@@ -39,7 +39,7 @@ EXACT = ("pipedream", "mcpipe", "mcpipe-adaptive")
 """Schemes with the same mathematics."""
 WINDOW = 4
 _ALL_REDUCE_STEPS = 2
-"""Of data-parallel: over WiFi each moves the model four times, and takes five seconds."""
+"""Of data-parallel: each moves the whole model, over WiFi for seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

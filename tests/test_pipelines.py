@@ -13,12 +13,7 @@ from chains import EXACT, MOVING, chain, finish, one_torch_thread, reference, si
 from small_runs import assert_same
 from torch import nn
 
-from edgenet.data import ShareBatches, load, partition, subset
-from edgenet.models.layers import build
-from edgenet.models.local import LocalStage
-from edgenet.models.stage import cross_entropy
 from edgenet.node.plan import resolve
-from edgenet.node.threads import run_in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -141,33 +136,6 @@ def test_a_master_that_feeds_changes_nothing(scheme: str, tmp_path: Path) -> Non
     plan = resolve(feeds)
     assert plan.layout.workers == ("worker0", "worker1", "worker2")
     assert_same(finish(feeds, tmp_path / "feeds"), works, exact=True)
-
-
-@pytest.mark.parametrize("optimizer", [{"name": "sgd", **MOVING}, {"name": "adam"}])
-def test_data_parallel_is_one_step_on_the_joint_batch(
-    optimizer: dict[str, Any], tmp_path: Path
-) -> None:
-    """Of three workers with 36, 24 and 30 samples: one runs out of batches before the others."""
-    spec = chain(
-        "data-parallel", 3, lr=0.001, optimizer=optimizer, partition={"sizes": [36, 24, 30]}
-    )
-    train, seed = spec.train, spec.seed
-    dataset = subset(load(train.data.name, None), train.data, seed)
-    model = build(train.model, classes=10, shape=dataset.shape, seed=seed)
-    dealt = partition(dataset.train_y, train.partition, 3, seed)
-    shares = [ShareBatches(dataset, dealt[i], train.batch, seed, i) for i in range(3)]
-    joint = LocalStage(model, train.optimizer, train.lr)
-    for _ in range(train.rounds):
-        streams = [list(share) for share in shares]
-        for step in range(4):
-            batches = [stream[step] for stream in streams if len(stream) > step]
-            x, y = (torch.cat(part) for part in zip(*batches, strict=True))
-            _, error = cross_entropy(joint.forward(x), y)
-            joint.backward(error)
-            joint.step()
-    run_in_threads(resolve(spec), tmp_path)
-    state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert_same(state, model.state_dict())
 
 
 def test_local_is_centralized_at_the_master(tmp_path: Path) -> None:

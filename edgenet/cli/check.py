@@ -81,6 +81,7 @@ def found(plan: Plan, back_end: shaping.Shaping) -> dict[str, Any]:
         "shaping": vars(back_end),
         "limits": vars(limits.choose(topology)),
         "events": [_told(event) for event in topology.events],
+        "notes": list(plan.notes),
         "nodes": len(topology.nodes),
         "processes": len(plan.seats),
         "seats": seats,
@@ -99,7 +100,7 @@ def _print(plan: Plan, back_end: shaping.Shaping) -> None:
     out.print(table(columns, rows))
     out.print(table(draw.LINK_COLUMNS, draw.link_rows(topology, channels.channel)))
     out.print(draw.draw(topology, channels.channel), markup=False, soft_wrap=True)
-    for line in _happenings(topology):
+    for line in (*_happenings(topology), *plan.notes):
         out.print(line, markup=False, soft_wrap=True)
     out.print(f"\n{_sentence(plan)}", markup=False, soft_wrap=True)
     needed = _demand(plan)

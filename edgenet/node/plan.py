@@ -4,8 +4,9 @@ starts, and the same on every node that reads the same topology file."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ from edgenet.schemes import SCHEMES, Role, Scheme
 from edgenet.schemes.bench import Ground
 from edgenet.shaping.lanes import pool_of
 from edgenet.topology import dump
-from edgenet.topology.graph import route
+from edgenet.topology.graph import direct, route
 from edgenet.topology.spec import Channel, Topology
 
 
@@ -113,7 +114,7 @@ def resolve(topology: Topology) -> Plan:
         topology = replace(topology, train=train)
     topology = without_foreign(topology, scheme)
     options = scheme_options(topology, scheme)
-    seats = _seats(topology, scheme)
+    seats = _seats(topology, scheme, options)
     channels.check(topology)
     channels.check_events(topology)
     for seat in seats:
@@ -124,14 +125,16 @@ def resolve(topology: Topology) -> Plan:
     model: nn.Module = layers
     if scheme.model is not None:
         model = whole_of(topology, scheme, options, dataset, _casts(scheme, seats))
+    layout = _layout(topology, scheme, options, seats, dataset)
+    remarks = () if scheme.remark is None else (scheme.remark(layout),)
     plan = Plan(
         topology=topology,
         scheme=scheme,
         options=options,
         seats=seats,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        layout=_layout(topology, scheme, options, seats, dataset),
-        notes=(*dataset.notes, *unused(topology, scheme)),
+        layout=layout,
+        notes=(*dataset.notes, *unused(topology, scheme), *remarks),
         digest=hashlib.sha256(dump(topology).encode() + (code.content if code else b"")).digest(),
         code=code,
     )
@@ -203,6 +206,7 @@ def _layout(
         speeds=tuple(topology.device(seat.name).training_flops or _HOST_FLOPS for seat in seats),
         memories=tuple(topology.device(seat.name).memory_bytes for seat in seats),
         hops=tuple(_channel(topology, a, b) for a, b in pairwise(names)),
+        direct=partial(direct, topology, names),
     )
     try:
         return scheme.arrange(ground)
@@ -210,10 +214,11 @@ def _layout(
         raise at_key(topology, error) from None
 
 
-def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:
+def _seats(topology: Topology, scheme: Scheme, options: Any) -> tuple[Seat, ...]:
     placed = place(topology, scheme)
     ordered = sorted(scheme.roles, key=lambda role: role.many)
     roles = {node: role for role in ordered for node in placed[role.name]}
+    apart = _apart(topology, scheme, options, tuple(roles))
     shares = {node: i for i, node in enumerate(n for n, role in roles.items() if role.trains_on)}
     ranks = {node: rank for rank, node in enumerate(roles)}
     return tuple(
@@ -229,11 +234,25 @@ def _seats(topology: Topology, scheme: Scheme) -> tuple[Seat, ...]:
                 if peer != name
                 and its.name in role.peers
                 and not (role.chain and its.chain and abs(rank - ranks[peer]) > 1)
+                and not apart(name, peer)
             ),
             share=shares.get(name),
         )
         for rank, (name, role) in enumerate(roles.items())
     )
+
+
+def _apart(
+    topology: Topology, scheme: Scheme, options: Any, names: Sequence[str]
+) -> Callable[[str, str], bool]:
+    """Whether the scheme has no use for a link between two nodes that `peers` lets have one."""
+    if scheme.meets is None:
+        return lambda a, b: False
+    try:
+        meet = {*scheme.meets(options, names, partial(direct, topology, names))}
+    except ValueError as error:
+        raise at_key(topology, error) from None
+    return lambda a, b: (a, b) not in meet and (b, a) not in meet
 
 
 def _channel(topology: Topology, source: str, target: str) -> Channel:

@@ -6,10 +6,10 @@ the node's bench (its links, its part of the model, its data) and calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -19,6 +19,9 @@ from edgenet.models.layers import LayerList
 from edgenet.models.stage import Stage
 from edgenet.models.strategies import Choice
 from edgenet.topology.spec import Channel, Node, Train
+
+Direct: TypeAlias = Callable[[str, str], bool]
+"""Whether two nodes reach each other, both ways, past all others that play a role."""
 
 
 class Batches(Protocol):
@@ -235,6 +238,8 @@ class Ground:
     """Bytes of RAM of each of their devices; None = this machine's."""
     hops: tuple[Channel, ...]
     """Between each of them and the next."""
+    direct: Direct
+    """Of any two of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +262,12 @@ class Scheme:
     arrange: Callable[[Ground], Any] | None = None
     """Lays the work out before a run; what it returns is every bench's `layout`. A ValueError that
     it raises starts with the name of the key that is wrong."""
+    meets: Callable[[Any, Sequence[str], Direct], Collection[tuple[str, str]]] | None = None
+    """Which nodes exchange messages, of those that `peers` lets, where that hangs on the options or
+    on the network: given the options and the nodes in rank order. A ValueError that it raises
+    starts with the name of the key that is wrong."""
+    remark: Callable[[Any], str] | None = None
+    """A sentence for the records about the layout."""
     advise: Callable[[Any, str], str] | None = None
     """What would fit, for a node (given the layout and its name) that has too little memory."""
     needs: Callable[[Any, str], int] | None = None

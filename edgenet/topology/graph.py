@@ -6,7 +6,7 @@ A wire and a switch are one hop; through a medium with a base, member to member 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,15 @@ def route(topology: Joined, a: str, b: str) -> tuple[Hop, ...] | None:
         way.append(last)
         last = came[last.source]
     return tuple(reversed(way))
+
+
+def direct(topology: Topology, nodes: Collection[str], a: str, b: str) -> bool:
+    """Whether `a` and `b` reach each other, and neither way leads through another of `nodes`."""
+    for source, target in ((a, b), (b, a)):
+        way = route(topology, source, target)
+        if way is None or any(hop.target in nodes and hop.target != target for hop in way):
+            return False
+    return True
 
 
 def components(topology: Topology) -> tuple[tuple[str, ...], ...]:
