@@ -1,6 +1,6 @@
 """Calls on every port that a process and its children listen on, without the key and without end.
 
-    python benchmarks/rogue_client.py PID [--per-second N] [--held N] [--cores C ...]
+    python benchmarks/rogue_client.py PID [--per-second N] [--held N] [--cores C ...] [--eager]
     python benchmarks/rogue_client.py --bystander PORTS [--cores C ...]
 
 It looks for ports all the time, and on each of them it makes so many calls a second, of every kind
@@ -234,13 +234,15 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=50.0, help="calls on each port")
     parser.add_argument("--held", type=int, default=64, help="half-open calls on each port")
     parser.add_argument("--cores", type=int, nargs="+", help="to run on these alone")
+    parser.add_argument("--eager", action="store_true", help="take a share of the processor")
     given = parser.parse_args()
     if given.cores:
         os.sched_setaffinity(0, given.cores)
     if given.bystander:
         _stand_by(given.bystander)
         return
-    _give_way()
+    if not given.eager:
+        _give_way()
     rogue = Rogue(given.pid, given.per_second, given.held)
     signal.signal(signal.SIGTERM, rogue.stop)
     print("calling", flush=True)

@@ -5,7 +5,7 @@
 dials `hub` as NAME (`fork`: as p0, p1, p2 in forked children) and then does WHAT:
 
 - echo: sends back whatever comes, until the hub is gone; ends with 0.
-- leave: ends at once, without closing anything; a reader thread sits inside gloo.
+- leave: ends once its word is answered, without closing anything; a reader thread sits inside gloo.
 - pour: sends 1 MB messages without end.
 - fork: like a launcher: imports torch, trains a step, forks; every child echoes.
 """
@@ -76,6 +76,7 @@ def main() -> None:
     link = node.dial("hub")
     if what == "leave":
         link.send("bye")
+        link.recv()
         return
     if what == "pour":
         while True:

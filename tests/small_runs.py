@@ -81,6 +81,12 @@ def events(out: Path, node: str, name: str) -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if event["e"] == name]
 
 
+def last_end(run_dir: Path) -> float:
+    """When the last node wrote that it ends, in seconds since the epoch."""
+    nodes = [path.name for path in (run_dir / "nodes").iterdir()]
+    return max(float(event["t"]) for node in nodes for event in events(run_dir, node, "end"))
+
+
 def assert_same(a: dict[str, Tensor], b: dict[str, Tensor], *, exact: bool = False) -> None:
     """The same names and weights, to 1e-5 or exactly."""
     assert list(a) == list(b)

@@ -165,6 +165,7 @@ def test_one_job_at_a_time_and_its_end_with_the_line(agent: Service) -> None:
     faults = {"heartbeat": "1 s", "silence": "20 s", "checkpoint": 1}
     asked = order(topology("fedavg", 2, faults, rounds=100000))
     kept = f".edgenet/runs/run-{asked['run']}"
+    before = len(agent.said())
     with closing(agent.call()) as first:
         first.wire.send(**asked)
         saved = f"{kept}/out/*/nodes/learner1/checkpoints/*.ckpt"
@@ -172,7 +173,8 @@ def test_one_job_at_a_time_and_its_end_with_the_line(agent: Service) -> None:
         assert "another topology runs here" in refusal(agent, order())
         assert answers(agent)
         assert agent.children()
-    wait_for(lambda: not agent.children(), "the end of the cancelled job")
+    wait_for(lambda: "is over" in agent.said()[before:], "the end of the cancelled job")
+    assert not agent.children()
     with closing(agent.call()) as second:
         second.wire.send(do="tell", run=asked["run"], nodes=["learner1"])
         told = second.hear("holds", 30.0)["holds"]

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,11 @@ def until(holds: Callable[[], Any]) -> None:
 
 
 def lives(launcher: Launcher, node: str) -> list[int]:
-    """The process of each of a node's lives."""
+    """The process of each of a node's lives in which it has joined."""
     path = launcher.run / "nodes" / node / "events.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [e["pid"] for e in map(json.loads, lines) if e["e"] == "start"]
+    told = [json.loads(line) for line in lines]
+    return [one["pid"] for one, then in pairwise(told) if then["e"] == "joined"]
 
 
 def finish(launcher: Launcher) -> tuple[int, str]:

@@ -149,6 +149,7 @@ def test_a_process_that_just_ends_does_not_crash(hub: tuple[Endpoint, Start]) ->
     process = start("p0", "leave")
     link = node.accept("p0", timeout_s=60)
     assert link.recv(timeout_s=10) == "bye"
+    link.send("heard")
     with pytest.raises(PeerLost):
         link.recv(timeout_s=10)
     assert process.wait(timeout=20) == 0

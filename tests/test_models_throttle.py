@@ -252,7 +252,7 @@ def test_real_time_is_factor_times_the_cpu_time() -> None:
         stage.step()
     took = time.perf_counter() - start
     assert took >= 5 * 0.02 * 5 - device_clock._LONGEST_CREDIT_S
-    assert took < 3.0
+    assert took < 30.0
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, float("nan"), float("inf")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from facilities import needs
+from test_networks import judge
 
 pytestmark = pytest.mark.processes
 
@@ -25,8 +27,10 @@ seed: 7
 TOO_FAST = "links.air.rate=400 Gbit"
 """More than any host's loopback, and any relay, carries."""
 WAIT_S = 100.0
-BUSY = "probe.tolerance=45 %"
+BUSY = "probe.tolerance=99 %"
 """For a host on which other tests run: what is asserted is that the phases fit together."""
+CLOSE = 0.45
+"""How far a rate may be from what was asked, in one of a few tries."""
 
 WAYS = {("server", "learner0"), ("learner0", "server"), ("server", "learner1"),
         ("learner1", "server")}  # fmt: skip
@@ -60,17 +64,22 @@ def set_(*changes: str) -> list[str]:
 
 
 def test_the_command_prints_a_row_for_each_direction(file: Path) -> None:
-    done = edgenet("probe", file, "--format", "json", *set_(BUSY))
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["shaping"]["used"] == "paced"
-    assert {(row["source"], row["target"]) for row in found["rows"]} == WAYS
-    for row in found["rows"]:
-        assert row["over"] == "air"
-        assert row["asked"]["goodput_bps"] == 20e6
-        assert row["measured"]["goodput_bps"] == pytest.approx(20e6, rel=0.45)
-        assert row["measured"]["loss"] is None
-        assert row["off"] == []
+    def tried(_trial: str, _again: bool) -> Any:
+        return edgenet("probe", file, "--format", "json", *set_(BUSY))
+
+    def verdict(done: Any) -> None:
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["shaping"]["used"] == "paced"
+        assert {(row["source"], row["target"]) for row in found["rows"]} == WAYS
+        for row in found["rows"]:
+            assert row["over"] == "air"
+            assert row["asked"]["goodput_bps"] == 20e6
+            assert row["measured"]["goodput_bps"] == pytest.approx(20e6, rel=CLOSE)
+            assert row["measured"]["loss"] is None
+            assert row["off"] == []
+
+    judge(tried, "paced", verdict)
 
 
 def test_the_command_ends_with_3_when_a_link_is_off(file: Path) -> None:
@@ -113,17 +122,26 @@ def test_what_a_probe_sends_is_no_part_of_the_schemes_cost(file: Path) -> None:
 @pytest.mark.root
 def test_in_namespaces_a_run_measures_by_itself_packets_too(file: Path) -> None:
     cell = ("links.air.jitter=2 ms", "links.air.loss=1 %", BUSY)
-    done = edgenet("run", file, "--shaping", "relay", *set_(*cell))
-    assert done.returncode == 0, done.stderr
-    rows = recorded(file)["probe"]["rows"]
-    assert {(row["source"], row["target"]) for row in rows} == WAYS
-    for row in rows:
-        measured, counted = row["measured"], row["packets"]
-        assert None not in measured.values()
-        assert measured["packets_bps"] == pytest.approx(20e6, rel=0.45)
-        assert 0.0 <= measured["loss"] < 0.035
-        assert 0.5e-3 < measured["jitter_s"] < 5e-3
-        assert counted["loss"] >= 500
+
+    def tried(_trial: str, again: bool) -> Any:
+        if again:
+            shutil.rmtree(file.parent / "runs")
+        done = edgenet("run", file, "--shaping", "relay", *set_(*cell))
+        return done, recorded(file)["probe"]["rows"]
+
+    def verdict(found: Any) -> None:
+        done, rows = found
+        assert done.returncode == 0, done.stderr
+        assert {(row["source"], row["target"]) for row in rows} == WAYS
+        for row in rows:
+            measured, counted = row["measured"], row["packets"]
+            assert None not in measured.values()
+            assert measured["packets_bps"] == pytest.approx(20e6, rel=CLOSE)
+            assert 0.0 <= measured["loss"] < 0.035
+            assert 0.5e-3 < measured["jitter_s"] < 5e-3
+            assert counted["loss"] >= 500
+
+    judge(tried, "cell", verdict)
 
 
 def test_ranks_of_torchrun_measure_when_they_are_asked_to(file: Path) -> None:

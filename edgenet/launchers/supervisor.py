@@ -23,6 +23,8 @@ from edgenet.launchers.lines import LineReader, write_line
 from edgenet.launchers.policy import Limits, Referee, Seat
 
 _TICK_S = 0.1
+_LEAVE_S = 4.0
+"""For the fork server to end: it gives nodes whose launcher is gone 2 s, and then reaps them."""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Nodes share the cores, and a process is forked more safely while it has one thread."""
 
@@ -113,7 +115,7 @@ class Supervisor:
         if not self._forked:
             self._process.terminate()  # busy with imports, it would not look at the pipe
         try:
-            self._process.wait(self._limits.term_s + 2.0)
+            self._process.wait(self._limits.term_s + _LEAVE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()  # its nodes follow it (children.die_with_parent)
             self._process.wait()
@@ -242,7 +244,7 @@ class Supervisor:
     def _death(self) -> str:
         """Why the fork server is no more, in a sentence."""
         self._orders.close()
-        status = self._process.wait(self._limits.term_s + 2.0)
+        status = self._process.wait(self._limits.term_s + _LEAVE_S)
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4096))
         words = self._errors.read().decode(errors="replace").strip().splitlines()
         how = f"with exit code {status}"

@@ -109,9 +109,9 @@ class Agent:
         try:
             self._say(f"{who} runs {', '.join(order.nodes)}")
             carry_out(wire, order, self._stop, self._limit_s)
-            self._say(f"the run of {who} is over")
         finally:
             self._running.release()
+            self._say(f"the run of {who} is over")
 
     def _sound(self, fields: dict[str, Any]) -> Order:
         """The order, with what only this board may say put in."""
