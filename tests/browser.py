@@ -23,6 +23,13 @@ _OPTIONS = (
     "--remote-debugging-port=0",
 )  # fmt: skip
 
+COVERING = """(shown => shown.flatMap((one, n) => shown.slice(n + 1).flatMap(other => {
+  const [a, b] = [one, other].map(each => each.getBoundingClientRect());
+  const meet = a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  return meet ? [`${one.textContent} / ${other.textContent}: ${JSON.stringify([a, b])}`] : [];
+})))"""
+"""In JavaScript: a function of elements that tells which of them cover each other."""
+
 
 class Tab:
     """One page of a browser.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Tab, browser
+from browser import COVERING, Tab, browser
 from facilities import needs
 from synthetic_run import START_S, Writer, about
 from test_web import connections, going, links  # noqa: F401 (going: a fixture)
@@ -191,16 +191,12 @@ LONGEST = """for (const [kind, words] of [['rate', '\u2192 88.8 Mbit/s'], ['stat
   document.querySelectorAll(`#network .${kind}`).forEach(each => each.textContent = words);
 """
 MEDIA = "[...document.querySelectorAll('#network .link-name')].map(each => each.textContent)"
-OVERLAPS = """(() => {
-  const texts = [...document.querySelectorAll('#network text')].filter(each => each.textContent);
-  const shown = [...texts, ...document.querySelectorAll('#network .dot, #network .hub')];
-  const boxes = shown.map(each => each.getBoundingClientRect()), found = [];
-  boxes.forEach((a, n) => boxes.slice(n + 1).forEach((b, m) => {
-    if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
-      found.push(`${shown[n].textContent} / ${shown[n + 1 + m].textContent}`);
-  }));
-  return found;
-})()"""
+OVERLAPS = (
+    COVERING
+    + """([
+  ...[...document.querySelectorAll('#network text')].filter(each => each.textContent),
+  ...document.querySelectorAll('#network .dot, #network .hub')])"""
+)
 
 
 def chain_of_wires(nodes: int) -> list[dict[str, Any]]:
@@ -224,7 +220,7 @@ def test_no_words_of_the_drawing_cover_others(tmp_path: Path, tab: Tab) -> None:
             for width in (1280, 390):
                 tab.open(server.url, width=width)
                 tab.until(f"document.querySelectorAll('#network .rate').length === {ways}")
-                assert tab.value(f"{LONGEST}{OVERLAPS}") == []
+                assert tab.value(LONGEST + OVERLAPS) == []
                 assert tab.value(MEDIA) == media
                 pictured(tab, f"watch-network-{number}-{width}")
     assert tab.complaints == []
