@@ -54,7 +54,7 @@ _ENDS_S = 5.0  # for the other ranks, after rank 0's own end
 def execute(options: argparse.Namespace) -> int:
     """Run this rank's node; returns its exit code."""
     place = torchrun.place(os.environ)
-    plan = resolve(load(topology_of(options), overrides(options)))
+    plan = resolve(load(topology_of(options), overrides(options)), measure=False)
     torchrun.check_size(place, len(plan.seats), plan.topology.file)
     shaping.check_still(plan.topology)
     kept = elsewhere(plan.topology, engine=place.launcher == torchrun.COMPOSE)

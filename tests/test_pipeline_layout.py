@@ -19,7 +19,8 @@ from edgenet.models.versions import Stored
 from edgenet.node.memory import MemoryLimit
 from edgenet.node.plan import resolve
 from edgenet.node.threads import run_in_threads
-from edgenet.schemes.layout import advise, balance
+from edgenet.schemes.cut import balance
+from edgenet.schemes.layout import advise
 from edgenet.schemes.timetable import BACKWARD, FORWARD
 
 

@@ -153,7 +153,7 @@ def _point(options: argparse.Namespace, scheme: str, seed: int) -> Point:
     from edgenet.topology import dump, load
 
     changes = (*arguments.overrides(options), *_changes(scheme), f"seed={seed}")
-    plan = resolve(load(options.topology, changes))
+    plan = resolve(load(options.topology, changes), measure=False)  # the same, another time
     return Point(
         scheme=scheme,
         seed=seed,

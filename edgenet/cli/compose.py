@@ -40,10 +40,11 @@ def execute(options: argparse.Namespace) -> int:
     if not options.topology.is_file():
         raise InputError(f"{options.topology}: is a pipe or a device; containers need a file")
     shaping.check_still(topology)
+    plan = resolve(topology)
     written = compose.text(
         compose.Request(
-            plan=resolve(topology),
-            overrides=changes,
+            plan=plan,
+            overrides=(*changes, *plan.settled),  # every container reads the file for itself
             folder=Path() if options.output is None else options.output.parent,
             net_admin=shaping.shapes_own_interface(topology),
         )

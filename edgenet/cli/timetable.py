@@ -38,13 +38,16 @@ def show(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
             "pipelines have one, for instance pipedream"
         )
     if as_json:
-        print(json.dumps(_about(layout), indent=2))
+        print(json.dumps({**_about(layout), "settled": list(plan.settled)}, indent=2))
         return
     out = console()
     out.print(table(_STAGES, _stages(layout)))
     if layout.choices:
         out.print(table(_CHOICES, _choices(layout)))
     out.print(_drawing(layout), markup=False, soft_wrap=True)
+    if plan.settled:
+        kept = " ".join(f"--set {each}" for each in plan.settled)
+        out.print(f"measured on this host; to keep it: {kept}", markup=False, soft_wrap=True)
     out.print(
         "F3:1 = forward of mini-batch 3 with weight version 1, B backward, U makes a version; a "
         "column is a unit of time if all take the same and links take none",

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -15,14 +14,14 @@ from torch import nn
 from edgenet import channels
 from edgenet.data import Dataset
 from edgenet.errors import TopologyError
+from edgenet.node.ground import channel, ground_of
 from edgenet.node.options import at_key, scheme_options, unused, without_foreign
 from edgenet.node.placement import place
 from edgenet.node.presence import check_presence
 from edgenet.node.spares import check_spares
-from edgenet.node.substance import check_substance, model_of, shares_of, whole_of
+from edgenet.node.substance import check_substance, shares_of, whole_of
 from edgenet.node.user_scheme import Code, is_path, load_scheme
 from edgenet.schemes import SCHEMES, Role, Scheme
-from edgenet.schemes.bench import Ground
 from edgenet.shaping.lanes import pool_of
 from edgenet.topology import dump
 from edgenet.topology.graph import direct, route
@@ -62,6 +61,8 @@ class Plan:
     """What a reader of the results has to know about the data, as sentences."""
     layout: Any = None
     """What the scheme's `arrange` made of the run, or None."""
+    settled: tuple[str, ...] = ()
+    """What was measured here and now stands in the topology, as settings (train.split=[C5,F3])."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Device's name in the file -> what it is called since a spare took a place (node.spares)."""
     digest: bytes = field(repr=False)
@@ -90,7 +91,7 @@ class Plan:
 
     def channel(self, source: str, target: str) -> Channel:
         """What the network does to one direction between two nodes: its hops, composed."""
-        return _channel(self.topology, source, target)
+        return channel(self.topology, source, target)
 
     def medium(self, source: str, target: str) -> str | None:
         """The shared medium (a cell, an access point's band) that `target` receives over when
@@ -102,8 +103,14 @@ class Plan:
         return pool_of(links[way[-1].link], target)
 
 
-def resolve(topology: Topology) -> Plan:
+def resolve(topology: Topology, *, measure: bool = True) -> Plan:
     """Check what needs knowledge of schemes, models, data and channels, and seat the nodes.
+
+    Args:
+        topology: as loaded.
+        measure: whether what the topology wants measured (`train.balance`) may be measured here.
+            It is written into the plan's topology; where nodes resolve a file each for itself,
+            they would not agree.
 
     Raises:
         TopologyError: one sentence with file, line and the choices.
@@ -119,13 +126,15 @@ def resolve(topology: Topology) -> Plan:
     channels.check_events(topology)
     for seat in seats:
         for peer, _ in seat.peers:
-            _channel(topology, seat.name, peer)
+            channel(topology, seat.name, peer)
     dataset, layers = check_substance(topology, scheme, count_shares(seats) or 1)
     _check_shares(topology, scheme, options, seats, dataset)
     model: nn.Module = layers
     if scheme.model is not None:
         model = whole_of(topology, scheme, options, dataset, _casts(scheme, seats))
-    layout = _layout(topology, scheme, options, seats, dataset)
+    layout, settled = _lay_out(topology, scheme, options, seats, dataset, measure=measure)
+    if settled:
+        topology, options = _with(topology, settled), replace(options, **settled)
     remarks = () if scheme.remark is None else (scheme.remark(layout),)
     plan = Plan(
         topology=topology,
@@ -134,6 +143,7 @@ def resolve(topology: Topology) -> Plan:
         seats=seats,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layout=layout,
+        settled=tuple(f"train.{key}=[{','.join(map(str, of))}]" for key, of in settled.items()),
         notes=(*dataset.notes, *unused(topology, scheme), *remarks),
         digest=hashlib.sha256(dump(topology).encode() + (code.content if code else b"")).digest(),
         code=code,
@@ -141,6 +151,13 @@ def resolve(topology: Topology) -> Plan:
     check_presence(plan)
     check_spares(plan)
     return plan
+
+
+def _with(topology: Topology, settled: Mapping[str, Sequence[Any]]) -> Topology:
+    """The topology with these options of its scheme, as a file would have them."""
+    lists = {key: list(of) for key, of in settled.items()}
+    train = replace(topology.train, options={**topology.train.options, **lists})
+    return replace(topology, train=train)
 
 
 def _scheme(topology: Topology) -> tuple[Scheme, Code | None]:
@@ -183,33 +200,28 @@ def _check_shares(
         raise at_key(topology, error) from None
 
 
-_HOST_FLOPS = 20e9
-"""Taken for a device as fast as this machine: a layout must not depend on the host it is made on.
-About what one core of a present desktop trains small models at."""
-
-
-def _layout(
-    topology: Topology, scheme: Scheme, options: Any, seats: Sequence[Seat], dataset: Dataset
-) -> Any:
-    """Let the scheme lay its work out over the nodes that have a seat."""
+def _lay_out(
+    topology: Topology,
+    scheme: Scheme,
+    options: Any,
+    seats: Sequence[Seat],
+    dataset: Dataset,
+    *,
+    measure: bool,
+) -> tuple[Any, Mapping[str, Any]]:
+    """Let the scheme lay its work out over the nodes that have a seat: (its layout, the options
+    that were measured for it)."""
     if scheme.arrange is None:
-        return None
+        return None, {}
     dealt = shares_of(topology, dataset, count_shares(seats))
+    samples = {s.name: len(dealt[s.share]) for s in seats if s.share is not None}
     names = [seat.name for seat in seats]
-    ground = Ground(
-        train=topology.train,
-        options=options,
-        layers=model_of(topology, dataset),
-        image=dataset.shape,
-        samples={s.name: len(dealt[s.share]) for s in seats if s.share is not None},
-        nodes=tuple(map(topology.node, names)),
-        speeds=tuple(topology.device(seat.name).training_flops or _HOST_FLOPS for seat in seats),
-        memories=tuple(topology.device(seat.name).memory_bytes for seat in seats),
-        hops=tuple(_channel(topology, a, b) for a, b in pairwise(names)),
-        direct=partial(direct, topology, names),
-    )
+    ground = ground_of(topology, options, names, samples, dataset, measure=measure)
     try:
-        return scheme.arrange(ground)
+        settled = scheme.settle(ground) if scheme.settle else {}
+        if settled:
+            ground = replace(ground, options=replace(options, **settled))
+        return scheme.arrange(ground), settled
     except ValueError as error:
         raise at_key(topology, error) from None
 
@@ -253,13 +265,3 @@ def _apart(
     except ValueError as error:
         raise at_key(topology, error) from None
     return lambda a, b: (a, b) not in meet and (b, a) not in meet
-
-
-def _channel(topology: Topology, source: str, target: str) -> Channel:
-    """Raises TopologyError if no path of links joins the two."""
-    if route(topology, source, target) is None:
-        raise TopologyError(
-            f"{topology.where('links')}: '{source}' cannot reach '{target}', which it must talk to "
-            f"under scheme '{topology.train.scheme}'; join them by a link"
-        )
-    return channels.between(topology, source, target)

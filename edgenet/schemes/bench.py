@@ -18,6 +18,7 @@ from edgenet.links.protocol import Link, LinkGroup
 from edgenet.models.layers import LayerList
 from edgenet.models.stage import Stage
 from edgenet.models.strategies import Choice
+from edgenet.models.timing import StageCost
 from edgenet.topology.spec import Channel, Node, Train
 
 Direct: TypeAlias = Callable[[str, str], bool]
@@ -216,6 +217,16 @@ class Setting:
     """Role -> the names of its nodes."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a model's layers take, as measured."""
+
+    layers: tuple[StageCost, ...]
+    """Each layer's time on one thread of this host, for one batch."""
+    slowdowns: tuple[float, ...]
+    """How many times longer each node of the ground takes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ground:
     """What a scheme may lay its work out on, known before a run and the same at every node."""
@@ -240,6 +251,9 @@ class Ground:
     """Between each of them and the next."""
     direct: Direct
     """Of any two of them."""
+    measure: Callable[[int], Measured] | None = None
+    """Measures the layers on a batch of so many samples, here and now: another time they take
+    another time. None where that must not be, because other nodes make the same layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +282,9 @@ class Scheme:
     starts with the name of the key that is wrong."""
     remark: Callable[[Any], str] | None = None
     """A sentence for the records about the layout."""
+    settle: Callable[[Ground], Mapping[str, tuple[Any, ...]]] | None = None
+    """Called before `arrange`: options that follow from what is measured, for the resolved
+    topology, so that all nodes have the same. A ValueError likewise."""
     advise: Callable[[Any, str], str] | None = None
     """What would fit, for a node (given the layout and its name) that has too little memory."""
     needs: Callable[[Any, str], int] | None = None

@@ -5,11 +5,10 @@ All of it follows from the topology, before a run, and is the same at every node
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 
@@ -19,9 +18,15 @@ from edgenet.models.motion import Motion
 from edgenet.models.sizes import State, measure
 from edgenet.models.strategies import ADAPTIVE, Choice, beyond, choose
 from edgenet.schemes.bench import Ground
-from edgenet.schemes.clock import Costs, best_windows, times
-from edgenet.schemes.timetable import SPLITTING, Timetable, timetable
-from edgenet.topology.spec import Channel
+from edgenet.schemes.clock import times
+from edgenet.schemes.cut import (
+    estimated,
+    master_feeds,
+    most_parts,
+    starts_of,
+    windows_for,
+)
+from edgenet.schemes.timetable import Timetable, timetable
 
 STRATEGY = {
     "pipedream": "stored",
@@ -81,23 +86,16 @@ def arrange(ground: Ground) -> Layout:
         ValueError: it does not come out, its timetable cannot be carried out, or a layer cannot be
             taken apart; the sentence starts with the key under `train:`.
     """
-    scheme, options = ground.train.scheme, ground.options
+    scheme = ground.train.scheme
     _check_optimizer(ground)
-    feeds = options.master == "feeds" or (
-        options.master == "auto" and ground.nodes[0].group == "master"
-    )
-    speeds, hops = ground.speeds[feeds:], ground.hops[feeds:]
-    if not speeds:
-        raise ValueError("master is the only node; a pipeline needs a worker, too")
     rows = table(ground.layers, ground.image)
-    starts = _by_hand(options.split, rows, len(speeds)) or _balanced(ground, rows, feeds)
-    parts = _parts(ground)
-    costs = _costs(ground, rows, starts, (speeds, hops))
-    order = _order(scheme, _windows(ground, costs), parts)
+    starts, parts = starts_of(ground, rows), _parts(ground)
+    windows = windows_for(ground, rows, starts, estimated(ground, rows, starts))
+    order = _order(scheme, windows, parts)
     layout = Layout(
         scheme=scheme,
         chain=tuple(node.name for node in ground.nodes),
-        feeds=feeds,
+        feeds=master_feeds(ground),
         starts=starts,
         layer_names=ground.layers.layer_names,
         parts=parts,
@@ -118,75 +116,12 @@ def _check_optimizer(ground: Ground) -> None:
         )
 
 
-def _by_hand(
-    split: Sequence[int | str], rows: Sequence[LayerRow], stages: int
-) -> tuple[int, ...] | None:
-    """Starts of the stages as `split` says; None if it says nothing."""
-    if not split:
-        return None
-    names = [row.name for row in rows]
-    ends, at = list[int](), 0
-    for entry in split:
-        if isinstance(entry, str) and entry not in names:
-            raise ValueError(f"split has {entry!r} in it; layers are {', '.join(names)}")
-        at = names.index(entry) + 1 if isinstance(entry, str) else at + entry
-        ends.append(at)
-    if len(ends) == stages - 1:
-        ends.append(len(names))
-    starts = (0, *ends[:-1])
-    if (
-        len(ends) != stages
-        or ends[-1] != len(names)
-        or any(a >= b for a, b in pairwise((0, *ends)))
-    ):
-        raise ValueError(
-            f"split is {list(split)}; {stages} workers share {len(names)} layers in order "
-            f"({', '.join(names)}): give each a number of layers, or the name of its last"
-        )
-    return starts
-
-
-_HOST_BYTES = 8_000_000_000
-"""Taken for the memory of a device that is this machine: a layout must not depend on the host."""
-
-
-def _balanced(ground: Ground, rows: Sequence[LayerRow], feeds: bool) -> tuple[int, ...]:
-    if ground.options.balance == "memory":
-        room = [float(size or _HOST_BYTES) for size in ground.memories[feeds:]]
-        return balance([row.weight_bytes for row in rows], room)
-    return balance([row.forward_flops for row in rows], ground.speeds[feeds:])
-
-
-def balance(loads: Sequence[int], capacities: Sequence[float]) -> tuple[int, ...]:
-    """Starts of consecutive stages for which the largest load over capacity is least.
-
-    Raises:
-        ValueError: more stages than layers.
-    """
-    count, stages = len(loads), len(capacities)
-    if count < stages:
-        raise ValueError(f"split finds {stages} workers for {count} layers; leave some out")
-    upto = [0, *accumulate(max(1, load) for load in loads)]
-    best: list[list[tuple[float, tuple[int, ...]]]] = [[(math.inf, ())] * (count + 1)]
-    best[0][0] = (0.0, ())
-    for capacity in capacities:
-        row: list[tuple[float, tuple[int, ...]]] = [(math.inf, ())] * (count + 1)
-        for end in range(1, count + 1):
-            row[end] = min(
-                (max(best[-1][start][0], (upto[end] - upto[start]) / capacity),
-                 (*best[-1][start][1], start))
-                for start in range(end)
-            )  # fmt: skip
-        best.append(row)
-    return best[-1][count][1]
-
-
 def _parts(ground: Ground) -> tuple[int, ...]:
     """Micro-batches of each mini-batch of a round; the last of an epoch may be smaller than the
     others."""
     samples, batch = next(iter(ground.samples.values())), ground.train.batch
     sizes = [min(batch, samples - at) for at in range(0, samples, batch)]
-    most: int = ground.options.window if ground.train.scheme in SPLITTING else 1
+    most = most_parts(ground)
     span: int = ground.options.span
     if not span:
         return tuple(min(most, size) for size in sizes * ground.train.local_epochs)
@@ -201,46 +136,6 @@ def _parts(ground: Ground) -> tuple[int, ...]:
             f"{most} micro-batches; choose a batch that leaves more of {samples} samples"
         )
     return (most,) * span
-
-
-def _costs(
-    ground: Ground,
-    rows: Sequence[LayerRow],
-    starts: Sequence[int],
-    place: tuple[Sequence[float], Sequence[Channel]],
-) -> Costs:
-    """What everything takes, from sizes and profiles alone."""
-    speeds, hops = place
-    batch = ground.train.batch
-    if ground.train.scheme in SPLITTING:
-        batch = max(1, batch // ground.options.window)
-    ends = (*starts[1:], len(rows))
-    flops = [
-        batch * sum(row.forward_flops for row in rows[a:b])
-        for a, b in zip(starts, ends, strict=True)
-    ]
-    sent = [batch * rows[end - 1].activation_bytes for end in ends[:-1]]
-    forward_s = [count / speed for count, speed in zip(flops, speeds, strict=True)]
-    return Costs(
-        forward_s=forward_s,
-        backward_s=[2 * seconds for seconds in forward_s],
-        update_s=[0.0] * len(forward_s),
-        send_s=[8 * size / hop.rate_bps for size, hop in zip(sent, hops, strict=True)],
-        delay_s=[hop.delay_s for hop in hops],
-    )
-
-
-def _windows(ground: Ground, costs: Costs) -> tuple[int, ...]:
-    """w_n of every stage."""
-    options, stages = ground.options, len(costs.forward_s)
-    window = 1 if ground.train.scheme == "model-parallel" else options.window
-    if not options.windows:
-        return best_windows(window, costs)
-    if len(options.windows) != stages:
-        raise ValueError(f"windows has {len(options.windows)} numbers for {stages} workers")
-    if max(options.windows) > window:
-        raise ValueError(f"windows has {max(options.windows)} in it; the window is {window}")
-    return tuple(options.windows)
 
 
 def _order(scheme: str, windows: tuple[int, ...], parts: Sequence[int]) -> Timetable:

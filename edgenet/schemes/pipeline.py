@@ -35,6 +35,7 @@ from edgenet.links.protocol import Item, Kind, Link
 from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
+from edgenet.schemes.cut import settle
 from edgenet.schemes.layout import Layout, advise, arrange, needs, shortage
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.pipeline_options import PipelineOptions
@@ -212,6 +213,7 @@ PIPELINES = tuple(
         summary=summary,
         roles=CHAIN,
         options=PipelineOptions,
+        settle=settle,
         arrange=arrange,
         advise=advise,
         needs=needs,

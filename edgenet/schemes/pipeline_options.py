@@ -18,8 +18,10 @@ class PipelineOptions:
     """Layers of each worker: how many, or the name of the last one (the last worker's may be left
     out). Empty: balanced."""
     balance: str = "time"
-    """What an empty `split` makes as even as can be: 'time' (operations over the device's speed) or
-    'memory' (weights over the device's RAM)."""
+    """What an empty `split` makes as even as can be: 'time' (operations over the device's speed),
+    'measured' (what the layers take on this host, times the devices' slow-down) or 'memory'
+    (weights over the device's RAM). A measured split, and the windows that go with it, are written
+    into the run's topology."""
     span: int = 0
     """Mini-batches that make up a round, behind which the pipeline runs empty and its workers can
     be saved; 0: an epoch."""
@@ -34,7 +36,7 @@ class PipelineOptions:
             raise ValueError(f"windows has {self.windows}; it must be whole numbers above 0")
         if not 0 <= self.span <= 1_000_000:
             raise ValueError(f"span is {self.span}; it must be a number of mini-batches, or 0")
-        if self.balance not in ("time", "memory"):
-            raise ValueError(f"balance is '{self.balance}'; it must be time or memory")
+        if self.balance not in ("time", "measured", "memory"):
+            raise ValueError(f"balance is '{self.balance}'; it must be time, measured or memory")
         if self.master not in ("auto", "works", "feeds"):
             raise ValueError(f"master is '{self.master}'; it must be auto, works or feeds")
