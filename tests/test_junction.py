@@ -147,15 +147,16 @@ def test_sources_join_leave_and_come_back_by_plan(tmp_path: Path) -> None:
     assert norms[5]["learner2"] < norms[2]["learner2"] / 2
 
 
-def test_until_a_source_joins_it_is_as_if_it_did_not_exist(tmp_path: Path) -> None:
-    """The same model as without it, up to the junction's draw: held by the others' columns."""
-    with_it = run(
-        spec_of("fpl", 3, junction="F2", rounds=2, joins={"learner2": 3}), tmp_path / "with"
+def test_until_a_source_joins_nothing_is_heard_of_it(tmp_path: Path) -> None:
+    found = run(
+        spec_of("fpl", 3, junction="F2", rounds=3, joins={"learner2": 3}), tmp_path / "with"
     )
-    assert "trunk.J.from_learner2" not in with_it.state
-    assert with_it.rounds[-1]["active"] == ["learner0", "learner1"]
-    sent = [e for e in events(with_it.run_dir, "learner2", "bytes") if e["k"] == "activation"]
-    assert sent == []
+    assert [len(event["active"]) for event in found.rounds] == [2, 2, 3]
+    assert [sorted(event["junction"]) for event in found.rounds[:2]] == [
+        ["learner0", "learner1"]
+    ] * 2
+    sent = [e for e in events(found.run_dir, "learner2", "bytes") if e["k"] == "activation"]
+    assert {e["r"] for e in sent} == {3}
 
 
 def test_a_source_of_noise_gets_less_weight(tmp_path: Path) -> None:
@@ -185,6 +186,8 @@ def test_images_and_sensor_readings_share_one_junction(tmp_path: Path) -> None:
         ({"leaves": {"learner0": "soon"}}, "train.leaves.learner0 is 'soon'; it must be a whole"),
         ({"joins": {"learner0": 2, "learner1": 2}}, "train.leaves lets no source take part in "
          "epoch 1"),
+        ({"joins": {"learner0": 9}}, "train.joins has learner0: 9, but epoch 3 is the last, so it "
+         "would never take part; let it join earlier, or raise train.epochs"),
         ({"joins": {"learner0": 2}, "leaves": {"learner0": 2}}, "and so has the other; drop both"),
     ],
 )  # fmt: skip

@@ -77,6 +77,7 @@ def whole_of(
         options=options,
         cut=topology.train.cut,
         seed=topology.seed,
+        rounds=topology.train.rounds,
         cast=cast,
     )
     try:

@@ -213,6 +213,8 @@ class Setting:
     """`train.cut`."""
     seed: int
     """The run's."""
+    rounds: int
+    """`train.rounds`."""
     cast: Mapping[str, tuple[str, ...]]
     """Role -> the names of its nodes."""
 

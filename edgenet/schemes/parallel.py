@@ -145,7 +145,7 @@ def adapt(model: Merged, trunk: Stage, there: Collection[str]) -> None:
 
 def _with_junction(setting: Setting) -> Merged:
     own: FplOptions = setting.options
-    check_times(own, setting.cast["source"])
+    check_times(own, setting.cast["source"], setting.rounds)
     try:
         model = with_junction(
             setting.layers,

@@ -47,8 +47,9 @@ class VerticalOptions:
     """As for fpl."""
 
 
-def check_times(own: FplOptions, sources: Collection[str]) -> None:
-    """Make sure that joins and leaves name sources, and leave some in every epoch.
+def check_times(own: FplOptions, sources: Collection[str], epochs: int) -> None:
+    """Make sure that joins and leaves name sources, that who is to join does so while there are
+    `epochs`, and that some source is left in every one.
 
     Raises:
         ValueError: they do not.
@@ -62,6 +63,12 @@ def check_times(own: FplOptions, sources: Collection[str]) -> None:
                 )
             if own.joins.get(name) == own.leaves.get(name):
                 raise ValueError(f"{key} has {name}: {epoch}, and so has the other; drop both")
+    for name, epoch in own.joins.items():
+        if epoch > epochs:
+            raise ValueError(
+                f"joins has {name}: {epoch}, but epoch {epochs} is the last, so it would never "
+                "take part; let it join earlier, or raise train.epochs"
+            )
     for epoch in {1, *own.joins.values(), *own.leaves.values()}:
         if not any(own.takes_part(name, epoch) for name in sources):
             raise ValueError(f"leaves lets no source take part in epoch {epoch}")
