@@ -6,6 +6,8 @@ import argparse
 import csv
 import json
 import math
+import os
+import platform
 import signal
 import statistics
 import subprocess
@@ -180,6 +182,11 @@ def verdict(gains: Sequence[float]) -> str:
 def deviation(gains: Sequence[float]) -> str:
     """For a sentence; '' of a single gain."""
     return "" if len(gains) < 2 else f" (deviation {statistics.stdev(gains):.1f} over seeds)"
+
+
+def machine() -> str:
+    """This one, in a report: 'a 2-core x86_64 machine'."""
+    return f"a {len(os.sched_getaffinity(0))}-core {platform.machine()} machine"
 
 
 def star(name: str, learners: int, train: str) -> str:

@@ -34,8 +34,8 @@ def volume(run: Run) -> int:
     return sum(run["epoch_bytes"][: converged(run)])
 
 
-def claims(results: Results, classes: int, noise: Sequence[Run]) -> dict[str, str]:
-    """Claim -> verdict, with the figures."""
+def claims(results: Results, classes: int, noise: Results) -> dict[str, str]:
+    """Claim -> verdict, with the figures. `noise`: setting -> runs with a source of noise."""
     early = [
         case
         for case, runs in results.items()
@@ -81,22 +81,19 @@ def _volumes(results: Results) -> dict[str, str]:
     return found
 
 
-def _weight(noise: Sequence[Run]) -> dict[str, str]:
-    ratio = noise_ratio(noise)
-    said = "confirmed" if ratio < 1 else "refuted"
-    return {"a source of noise gets less of the junction's weight": (
-        f"{said}: its columns end with {ratio:.2f} of the norm of the least of the others"
-    )}  # fmt: skip
+def _weight(noise: Results) -> dict[str, str]:
+    return {
+        f"a source of noise gets less of the junction's weight, {setting}": _told(
+            [100 * (1 - noise_ratio(run)) for run in runs], "% below the least norm of the others"
+        )
+        for setting, runs in noise.items()
+    }
 
 
-def noise_ratio(noise: Sequence[Run]) -> float:
+def noise_ratio(run: Run) -> float:
     """Norm of the noisy source's columns over the least of the others', at the end."""
-    ratios: list[float] = []
-    for run in noise:
-        ends = {key: norms[-1] for key, norms in run["junction"].items()}
-        mine = ends.pop("junction.cam2")
-        ratios.append(mine / min(ends.values()))
-    return statistics.mean(ratios)
+    ends = {key: float(norms[-1]) for key, norms in run["junction"].items()}
+    return ends.pop("junction.cam2") / min(ends.values())
 
 
 def _least(results: Results, of: str, what: Any) -> list[int]:

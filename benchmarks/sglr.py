@@ -26,10 +26,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common import arguments, run_edgenet, say
-from sglr_claims import claims
+from common import arguments, machine, run_edgenet, say
+from sglr_claims import STEPS_AN_EPOCH, claims
+from sglr_notes import AIR_NOTE, LEAKAGE_NOTE, active_note, share_note
 from sglr_paper import CLIENTS
-from sglr_points import Results, Size, Store, points, split, train, train_all
+from sglr_points import (
+    ATTACKED,
+    LEAKING_PHIS,
+    PHIS,
+    Results,
+    Size,
+    Store,
+    points,
+    split,
+    train,
+    train_all,
+)
 from sglr_tables import (
     Grid,
     accuracy_grids,
@@ -130,15 +142,14 @@ def write(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("samples", "model_bytes", "clients", "sglr", "fedavg", "ssl", "sfl"))
         writer.writerows(times)
-    parts = [_front(size, results, told), *_sections((*grids, methods, leaks)), printed, rows]
-    (folder / "README.md").write_text("\n".join([*parts, _figure_3()]), encoding="utf-8")
+    parts = [_front(size, results, told), *_sections((*grids, methods, leaks), size), printed, rows]
+    (folder / "README.md").write_text("\n".join([*parts, AIR_NOTE, _figure_3()]), encoding="utf-8")
 
 
 def _front(size: Size, results: Results, told: Sequence[str]) -> str:
     asked = points(size)
     known = sum(point in results for point in asked)
     seeds = sorted({point.seed for point in results})
-    cores = len(os.sched_getaffinity(0))
     claims_ = "\n".join(f"- {words}" for words in told)
     return f"""\
 # SGLR, {size.name}
@@ -147,9 +158,10 @@ def _front(size: Size, results: Results, told: Sequence[str]) -> str:
 {size.lr:g}; tables 1, 2, 3 and 5: {size.resnet} cut behind B4; table 4: {size.alexnet} cut behind
 C1. Accuracy on {size.test} test images (in place of the paper's 10 000 validation images), mean
 +- sample deviation over seeds {", ".join(map(str, seeds))}; in brackets what the paper prints, for
-its full width, 1000 samples a client and an unknown number of epochs. {known} of
-{len(asked)} training runs, on in-memory links; table 6 on real runs over gloo. Measured on
-a {cores}-core x86-64 VM.
+its full width, 1000 samples a client ({STEPS_AN_EPOCH} steps an epoch, against {size.steps} steps
+in all here) and an unknown number of epochs. {known} of {len(asked)} training runs, on in-memory
+links; table 6 on real runs over gloo. Measured on
+{machine()}.
 
 ## The paper's claims
 
@@ -162,24 +174,16 @@ A claim is confirmed or refuted where the mean difference over seeds passes Stud
 """
 
 
-def _sections(grids: Sequence[Grid]) -> list[str]:
-    """Each table with its picture."""
+def _sections(grids: Sequence[Grid], size: Size) -> list[str]:
+    """Each table with its picture, and what is to be known of it."""
+    notes = {"table2": active_note(size.clients, PHIS), "table3": active_note(size.clients, (1.0,)),
+             "table4": share_note(size.alexnet),
+             "table5": active_note((ATTACKED,), LEAKING_PHIS[1:]) + LEAKAGE_NOTE}  # fmt: skip
     found = []
     for grid in grids:
         found.append(f"{grid.markdown()}\n![{grid.title}]({grid.name}.png)\n")
-        if grid.name == "table5":
-            found.append(LEAKAGE_NOTE)
+        found += [notes[grid.name]] if grid.name in notes else []
     return found
-
-
-LEAKAGE_NOTE = """\
-The decoder is trained on held-out smashed data of the attacked client's own head; the paper's was
-trained on other images, so the losses are not of one scale. Decoder: usable information of a whole
-image against the mean image; mutual: Kraskov's estimate for the first 4 principal components.
-Originals, and reconstructions of the first seed:
-
-![originals above reconstructions, a row for each phi](leakage.png)
-"""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 PHIS = (0.25, 0.5, 0.75)
 PHASES = ("initial-60", "initial-40", "final-60", "final-40", "always")
 LEAKING_PHIS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ATTACKED = 6
+"""Clients of table 5."""
 METHODS = {"centralized": (0.0, 0.0), "fedavg": (0.0, 0.0), "sglr": (0.5, 0.75),
            "sfl": (0.0, 0.0), "psl": (0.0, 0.0)}  # fmt: skip
 """Table 4: scheme -> (alpha, phi). The paper does not say which SGLR it compares; these are the
@@ -53,6 +55,11 @@ class Size:
     batch: int = 8
     lr: float = 1e-3
     decoder_epochs: int = 10
+
+    @property
+    def steps(self) -> int:
+        """Of a client, in all."""
+        return self.epochs * math.ceil(self.samples / self.batch)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def split(
     exactly (tests/test_split_equalities.py). It is so, too, with one client, or one active one."""
     if clients == 1:
         alpha = 0.0
-    if math.floor(phi * clients + 1e-9) < 2:
+    if active(phi, clients) < 2:
         phi, phases = 0.0, "always"
     scheme = {(False, False): "psl", (True, False): "slr", (False, True): "sgl"}.get(
         (alpha > 0, phi > 0), "sglr"
@@ -110,9 +117,14 @@ def split(
     return Point(model, "B4", scheme, clients, alpha, phi, phases, seed)
 
 
+def active(phi: float, clients: int) -> int:
+    """Active clients in a step: phi C, rounded down as in the paper's section 4.3."""
+    return math.floor(phi * clients + 1e-9)
+
+
 def leaking(size: Size, phi: float, seed: int) -> Point:
     """A point of table 5. With phi 0.25 one of its 6 clients is active, so nothing is averaged."""
-    return dataclasses.replace(split(size.resnet, 6, 0.0, phi, seed), leaks=True)
+    return dataclasses.replace(split(size.resnet, ATTACKED, 0.0, phi, seed), leaks=True)
 
 
 def points(size: Size) -> list[Point]:

@@ -26,10 +26,13 @@ def sglr() -> Iterator[Any]:
     try:
         import sglr
         import sglr_claims
+        import sglr_notes
         import sglr_paper
         import sglr_points
 
-        yield SimpleNamespace(main=sglr, claims=sglr_claims, paper=sglr_paper, points=sglr_points)
+        yield SimpleNamespace(
+            main=sglr, claims=sglr_claims, notes=sglr_notes, paper=sglr_paper, points=sglr_points
+        )
     finally:
         sys.path[:] = before
 
@@ -112,3 +115,50 @@ def test_the_papers_figures_stand_where_it_has_them(
     setting: tuple[int, float, float, str], printed: float | None, sglr: Any
 ) -> None:
     assert sglr.paper.accuracy(*setting) == printed
+
+
+@pytest.mark.parametrize(
+    ("fast", "plain", "steps", "said"),
+    [
+        ((0.4, 0.41, 0.39), 0.7, 125, "confirmed"),
+        ((0.69, 0.68, 0.7), 0.7, 125, "refuted"),
+        ((0.69, 0.68, 0.7), 0.7, 80, "not decided"),  # so few steps refute nothing
+        ((0.6, 0.7, 0.65), 0.7, 125, "not decided"),
+        ((math.nan, math.nan, 0.7), 0.7, 80, "confirmed"),
+        ((math.nan, 0.69, 0.69), 0.7, 125, "not decided"),
+        ((0.69, 0.68, 0.7), math.nan, 125, "not decided"),  # it is not PSL that is asked about
+        ((), 0.7, 125, "not measured"),
+    ],
+)
+def test_alpha_2_diverges_by_a_test_and_by_its_own_runs(
+    fast: tuple[float, ...], plain: float, steps: int, said: str, sglr: Any, size: Any
+) -> None:
+    sized = replace(size, epochs=1, batch=1, samples=steps)
+    results = {}
+    for seed, accuracy in enumerate(fast, start=1):
+        for alpha, value in ((2.0, accuracy), (0.0, plain)):
+            point = sglr.points.split(size.resnet, 8, alpha, 0.0, seed)
+            results[point] = {"accuracy": value}
+    told = next(t for t in sglr.claims.claims(results, sized, []) if "alpha 2" in t)
+    assert told.startswith(f"{said}: alpha 2 diverges with 8 clients")
+    if fast:
+        own = sum(map(math.isnan, fast))
+        assert f"{own} of its 3 runs without a finite loss, after {steps} steps" in told
+
+
+def test_leakage_is_judged_where_training_differs(sglr: Any, size: Any) -> None:
+    results = {}
+    for seed in (1, 2, 3):
+        for phi in sglr.points.LEAKING_PHIS:
+            point = sglr.points.leaking(size, phi, seed)
+            results[point] = {"bce": 0.3 + 0.01 * point.phi + 0.001 * seed}
+    told = next(t for t in sglr.claims.claims(results, size, []) if "decoder" in t)
+    assert told.startswith("confirmed")
+    assert "in 3 of 3 steps" in told
+    assert "(phi 0)" in told
+    assert "(phi 0.25)" not in told
+
+
+def test_notes_say_who_is_active(sglr: Any) -> None:
+    note = sglr.notes.active_note((1, 6), (0.25, 1.0))
+    assert "of 1 client: 0 with phi 0.25, 1 with phi 1; 6 clients: 1 with phi 0.25, 6" in note
