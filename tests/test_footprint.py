@@ -67,8 +67,8 @@ def test_memory_is_that_of_a_run(
     spec = topology(scheme, 2, faults={"checkpoint": 1}, **sizes)
     file, slow = tmp_path / "plan.yaml", "links.lan.rate=20 Mbit"
     file.write_text(dump(spec), encoding="utf-8")
-    found, _ = forecasts(file, [slow], [scheme])
-    (forecast,) = (each for each in found if each.name == name)
+    outlook = forecasts(file, [slow], [scheme])
+    (forecast,) = (each for each in outlook.found if each.name == name)
     run_dir = run_processes(read(file, [slow, *forecast.settings]), tmp_path / "run")
     nodes = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["nodes"]
     measured = {name: node["peak_rss_bytes"] for name, node in nodes.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,16 +13,16 @@ import torch
 from small_runs import run, topology
 from test_parallel import spec_of
 
-from edgenet.cli.main import main
 from edgenet.data import load, subset
-from edgenet.errors import TopologyError
+from edgenet.links.protocol import Kind
 from edgenet.models.layers import build, cut
 from edgenet.models.timing import stage_cost
-from edgenet.node.costing import Costs
-from edgenet.node.forecast import Chain, Hop, Medium, Turn, Way, Worker, chain_s, star_s
+from edgenet.node.costing import Costs, message_bytes
+from edgenet.node.forecast import Chain, Hop, Medium, Sync, Turn, Way, Worker, chain_s, star_s
+from edgenet.node.plan import resolve
 from edgenet.node.planner import Forecast
 from edgenet.node.predict_split import steps_of
-from edgenet.node.predictions import PREDICTED, predict
+from edgenet.node.predictions import predict
 from edgenet.results.events import run_events
 from edgenet.results.ledger import Ledger
 from edgenet.results.rundir import RunDir
@@ -62,6 +61,17 @@ def test_a_step_waits_for_the_slowest_worker() -> None:
     own_s = 0.1 + 0.11 + 4 * 0.05 + 3 * 0.9 + 0.06 + 0.1  # the server's own update is slower
     found = star_s([worker(0.1, 0.1)], server(0.05, 0.9), 4)
     assert found == pytest.approx(max(own_s, own_s + 0.9 - 0.16))
+
+
+def test_weights_are_averaged_after_each_workers_steps_but_its_last() -> None:
+    step_s = 0.3 + 0.11 + 0.05 + 0.06 + 0.2
+    both = 0.02 + (0.05 + 0.01) + 0.5 + (0.05 + 0.01) + 0.02  # copied, sent, averaged, sent, copied
+    sync = Sync(steps=(3, 3), nbytes=50_000, copy_s=0.02, mean_s=0.5)
+    found = star_s([worker(0.1, 0.1), worker(0.3, 0.2)], server(0.05), 4, sync)
+    assert found == pytest.approx(4 * step_s + 3 * both)
+    first = replace(sync, steps=(1, 0))  # it has the mean long before the slower one needs it
+    alone = star_s([worker(0.1, 0.1), worker(0.3, 0.2)], server(0.05), 1, first)
+    assert alone == pytest.approx(0.1 + 0.11 + 0.2 + 0.05 + 0.06 + 0.1 + both)
 
 
 def test_many_steps_take_as_long_as_few_do_each() -> None:
@@ -118,8 +128,8 @@ def changed(text: str) -> Callable[[Sequence[str]], Topology]:
 def planned(spec: Topology, scheme: str, **more: Any) -> dict[str, Forecast]:
     """The candidates of a scheme on a topology, by name."""
     text = dump(spec)
-    found, _ = predict(changed(text), Costs(1e9, budget_s=0.001), (scheme,), **more)
-    return {each.name: each for each in found}
+    outlook = predict(changed(text), Costs(1e9, budget_s=0.001), (scheme,), **more)
+    return {each.name: each for each in outlook.found}
 
 
 def counted(run_dir: Path) -> dict[int, int]:
@@ -141,6 +151,9 @@ CANDIDATES: list[tuple[str, str, dict[str, Any]]] = [
     ("psl, cut F1", "psl", {"partition": {"sizes": [20, 45, 55]}, "local_epochs": 2}),
     ("psl, cut F2", "psl", {"partition": {"sizes": [20, 45, 55]}, "local_epochs": 2}),
     ("sfl, cut F1", "sfl", {"local_epochs": 2}),
+    ("sfl, cut F1, sync batch", "sfl", {"sync": "batch", "local_epochs": 2,
+                                        "partition": {"sizes": [20, 45, 55]}}),
+    ("sfl, cut F2, sync batch", "sfl", {"sync": "batch"}),
     ("ssl, cut F2", "ssl", {"partition": {"sizes": [20, 45, 55]}}),
     ("slr, cut F1", "slr", {"alpha": 1.0, "local_epochs": 2}),
     ("sgl, cut F2", "sgl", {"partition": {"sizes": [20, 45, 55]}, "phi": 0.7}),
@@ -148,9 +161,10 @@ CANDIDATES: list[tuple[str, str, dict[str, Any]]] = [
     ("fedavg", "fedavg", {}),
     ("gfl, averaged F3", "gfl", {}),
     ("gfl, averaged F1/F2/F3", "gfl", {}),
+    ("gfl, averaged F1/F3", "gfl", {"averaged": "F3/F1"}),
     ("d-sgd, F2.. on learner0", "d-sgd", {}),
     ("d-sgd, F2.. on learner0, F3.. on learner1", "d-sgd", {"local_epochs": 2}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "scheme", "train"), CANDIDATES, ids=[c[0] for c in CANDIDATES])
@@ -161,24 +175,30 @@ def test_bytes_are_those_of_a_run(
     assert_bytes(spec, planned(spec, scheme)[name], tmp_path)
 
 
-MERGED = [
-    ("fpl, J->F1", "fpl", 0),
-    ("fpl, J->F3", "fpl", 0),
-    ("fpl, J->F2, F2.. on learner2", "fpl", 1),
-    ("fpl, J->F2, F2.. on learner2, F3.. on learner3", "fpl", 2),
-    ("fpl, J->F2", "fpl", 1),
-    ("sl-vertical, cut F1", "sl-vertical", 0),
-    ("sl-vertical, cut F1, F3.. on learner2", "sl-vertical", 1),
-    ("gfl, averaged F2/F3", "gfl", 0),
-    ("transfer-images", "transfer-images", 0),
+COMINGS = {"rounds": 4, "leaves": {"learner0": 2}, "joins": {"learner0": 4}}
+MERGED: list[tuple[str, str, int, dict[str, Any]]] = [
+    ("fpl, J->F1", "fpl", 0, {}),
+    ("fpl, J->F3", "fpl", 0, {"merge": "mean"}),
+    ("fpl, J->F2, F2.. on learner2", "fpl", 1, {}),
+    ("fpl, J->F2, F2.. on learner2, F3.. on learner3", "fpl", 2, {}),
+    ("fpl, J->F2", "fpl", 1, {}),
+    ("fpl, J->F2", "fpl", 0, {"rounds": 3, "leaves": {"learner0": 2}}),
+    ("fpl, J->F2, F2.. on learner2", "fpl", 1, COMINGS),
+    ("fpl, J->F1, F1.. on learner2", "fpl", 1, {"merge": "mean"}),
+    ("sl-vertical, cut F1", "sl-vertical", 0, {}),
+    ("sl-vertical, cut F1, F3.. on learner2", "sl-vertical", 1, {}),
+    ("gfl, averaged F2/F3", "gfl", 0, {}),
+    ("transfer-images", "transfer-images", 0, {}),
 ]
 
 
-@pytest.mark.parametrize(("name", "scheme", "stages"), MERGED, ids=[c[0] for c in MERGED])
+@pytest.mark.parametrize(
+    ("name", "scheme", "stages", "train"), MERGED, ids=[f"{c[0]} {c[3] or ''}" for c in MERGED]
+)
 def test_bytes_of_sources_are_those_of_a_run(
-    name: str, scheme: str, stages: int, tmp_path: Path
+    name: str, scheme: str, stages: int, train: dict[str, Any], tmp_path: Path
 ) -> None:
-    spec = spec_of(scheme, 2, stages=stages, batch=50)
+    spec = spec_of(scheme, 2, stages=stages, **{"rounds": 2, "batch": 50, **train})
     assert_bytes(spec, planned(spec, scheme)[name], tmp_path)
 
 
@@ -188,13 +208,27 @@ def base_of(scheme: str) -> dict[str, Any]:
 
 
 def assert_bytes(spec: Topology, forecast: Forecast, tmp_path: Path) -> None:
-    """A run with the forecast's settings moves as many bytes as forecast, to 2 %."""
+    """A run with the forecast's settings moves just as many bytes as forecast; without what is said
+    before the first round, and to all in the end."""
     settings = changed(dump(spec))(forecast.settings)
     rounds = counted(run(settings, tmp_path / "run").run_dir)
-    first, later = rounds[1], rounds.get(2, 0)
-    assert forecast.once_bytes + later == pytest.approx(first, rel=0.02, abs=200)
-    steady = forecast.sent_bytes - forecast.once_bytes / spec.train.rounds
-    assert steady == pytest.approx(later, rel=0.02, abs=1)
+    ends = 0 if spec.train.scheme in ("d-sgd", "transfer-images") else called_off(settings)
+    measured = sum(nbytes for number, nbytes in rounds.items() if number > 0) - ends
+    assert spec.train.rounds * forecast.sent_bytes == pytest.approx(measured, abs=ROUNDING)
+    if forecast.once_bytes:
+        assert forecast.once_bytes == pytest.approx(rounds[1] - rounds.get(2, 0), abs=ROUNDING)
+
+
+ROUNDING = 20
+"""Bytes: half a byte a round, and heartbeats of a byte where a round is long. No message is as
+short."""
+
+
+def called_off(spec: Topology) -> int:
+    """Bytes of the empty message that ends the training of all the server works with."""
+    server, *_ = resolve(spec).seats
+    others = [name for name, role in server.peers if role != "stage"]
+    return len(others) * message_bytes([], Kind.CONTROL)
 
 
 ON_AIR: list[tuple[str, str, dict[str, Any]]] = [
@@ -202,11 +236,12 @@ ON_AIR: list[tuple[str, str, dict[str, Any]]] = [
     ("sglr, cut F2", "sglr", {"phi": 0.75, "phases": "final-40", "local_epochs": 2,
                               "partition": {"sizes": [20, 25, 25, 50]}}),
     ("sfl, cut F1", "sfl", {}),
+    ("sfl, cut F1, sync batch", "sfl", {"sync": "batch"}),
     ("gfl, averaged F3", "gfl", {}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "scheme", "train"), ON_AIR, ids=[c[1] for c in ON_AIR])
+@pytest.mark.parametrize(("name", "scheme", "train"), ON_AIR, ids=[c[0] for c in ON_AIR])
 def test_what_a_broadcast_spares_is_what_it_spares_a_run(
     name: str, scheme: str, train: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -243,7 +278,7 @@ train: {scheme: psl, cut: F1, model: two-nn-small, data: {name: digits, train: 1
 
 def test_slow_devices_and_shared_media_make_rounds_longer() -> None:
     def round_s(costs: Costs, **more: Any) -> float:
-        found, _ = predict(changed(BOARDS), costs, ("psl",), **more)
+        found = predict(changed(BOARDS), costs, ("psl",), **more).found
         return {each.name: each.round_s for each in found}["psl, cut F1"]
 
     host = Costs(1e9, budget_s=0.01)  # measured once for both
@@ -256,11 +291,11 @@ def test_slow_devices_and_shared_media_make_rounds_longer() -> None:
 def test_a_device_with_too_little_memory_is_told() -> None:
     text = BOARDS.replace("two-nn-small", "leaf-cnn").replace("F1", "C1")
     costs = Costs(1e9, budget_s=0.001, base_bytes=10**8, alone_bytes=515 * 10**6)
-    (first, *_), _ = predict(changed(text), costs, ("psl",))
+    first = predict(changed(text), costs, ("psl",)).found[0]
     assert first.memory_bytes["learner0"] == first.memory_bytes["learner1"]
-    assert first.fits["learner0"] is True
+    assert first.room_bytes["learner0"] >= 0
     assert first.memory_bytes["learner1"] < 200e6  # which alone a Pi 1 would have
-    assert first.fits["learner1"] is False
+    assert list(first.lacks_bytes) == ["learner1"]
     assert first.energy_j is not None
     assert torch.get_num_threads() >= 1
 
@@ -269,48 +304,9 @@ def test_a_wide_junction_is_planned_without_its_memory() -> None:
     """In front of C2 the LEAF CNN's junction has 118 million weights, and as many gradients."""
     text = BOARDS.replace("two-nn-small", "leaf-cnn").replace("count: 2", "count: 3")
     costs = Costs(1e9, budget_s=0.001)
-    found, _ = predict(changed(text), costs, ("fpl",))
+    found = predict(changed(text), costs, ("fpl",)).found
     each = {forecast.name: forecast for forecast in found}
     weights = 4 * (3 * 6272 * 6272 + 6272)
     held = each["fpl, J->C2"].memory_bytes["server"] - costs.base_bytes
     assert held > 2 * weights
     assert held < 2.2 * weights + each["fpl, J->F1"].memory_bytes["server"]
-
-
-def test_what_cannot_be_run_is_left_out_with_a_reason() -> None:
-    spec = spec_of("fpl", 2, data={"name": "digits", "train": 60, "views": ["plain", "sensor"]})
-    text = dump(spec)
-    found, left_out = predict(changed(text), Costs(1e9, budget_s=0.001), ("fpl", "transfer-images"))
-    assert {each.name for each in found} == {"fpl, J->F1", "fpl, J->F2", "fpl, J->F3"}
-    assert "lets learner1 see no images" in left_out["transfer-images"]
-    with pytest.raises(TopologyError, match="see no images"):
-        predict(changed(text), Costs(1e9), ("transfer-images",))
-
-
-def test_the_command_ranks_the_candidates_and_draws_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file, plot = tmp_path / "boards.yaml", tmp_path / "plan.png"
-    file.write_text(BOARDS)
-    schemes = [name for name in PREDICTED if name not in ("gfl", "ssl", "sfl", "slr", "sgl")]
-    words = ["--schemes", ",".join(schemes), "--format", "json", "--plot", str(plot)]
-    assert main(["plan", str(file), *words]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert {each["candidate"].partition(",")[0] for each in found} == set(schemes)
-    times = [each["round_s"] for each in found]
-    assert times == sorted(times)
-    assert any(each["pareto"] for each in found)
-    assert all(each["on_air_bytes"] <= each["sent_bytes"] for each in found)
-    assert plot.read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_command_tells_how_to_run_the_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "boards.yaml"
-    file.write_text(BOARDS)
-    assert main(["plan", str(file), "--schemes", "fedavg", "--set", "train.rounds=2"]) == 0
-    said = capsys.readouterr().out
-    assert f"edgenet run {file} --set train.rounds=2 --set train.scheme=fedavg" in said
-    assert main(["plan", str(file), "--schemes", "fedagv"]) == 2
-    assert "nothing is predicted for 'fedagv'" in capsys.readouterr().err

@@ -53,10 +53,21 @@ class Costs:
         self, key: Hashable, layers: nn.Module, x: Tensor, optimizer: Optimizer, *, first: bool
     ) -> tuple[StageCost, Tensor]:
         """The cost of a stage on the batch `x`, and its output; `key` tells stages apart."""
+        return self._stage(key, lambda: layers, x, optimizer, first=first)
+
+    def _stage(
+        self,
+        key: Hashable,
+        make: Callable[[], nn.Module],
+        x: Tensor,
+        optimizer: Optimizer,
+        *,
+        first: bool,
+    ) -> tuple[StageCost, Tensor]:
         known = (key, tuple(x.shape), optimizer, first)
         if known not in self._stages:
             self._stages[known] = stage_cost(
-                layers, x, optimizer=optimizer, first=first, budget_s=self._budget_s
+                make(), x, optimizer=optimizer, first=first, budget_s=self._budget_s
             )
         return self._stages[known]
 
@@ -76,7 +87,7 @@ class Costs:
         thin = max(1, min(outputs, _MOST_NUMBERS // inputs))
         x = torch.rand(rows, inputs)
         key = ("wide", inputs, thin)
-        cost, _ = self.stage(key, make(thin), x, optimizer, first=False)
+        cost, _ = self._stage(key, lambda: make(thin), x, optimizer, first=False)
         return cost.times(outputs / thin)
 
     def call(self, key: Hashable, act: Callable[[], object]) -> float:

@@ -99,6 +99,11 @@ class Chain:
         """When the lowest node can begin its next step."""
         return self._free_s[0]
 
+    def occupy(self, seconds: float, at_s: float) -> float:
+        """The lowest node does something else when it is free and `at_s` is over; until when."""
+        self._free_s[0] = max(self._free_s[0], at_s) + seconds
+        return self._free_s[0]
+
     def answer_s(self, at_s: float, number: int = 0) -> float:
         """When node `number` has its answer to what came at `at_s`."""
         turn = self._turns[number]
@@ -134,13 +139,46 @@ class Worker:
     """What it sends at the end of a round."""
 
 
-def star_s(workers: Sequence[Worker], server: Chain, steps: int) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Sync:
+    """Workers whose weights are averaged by the server after a step."""
+
+    steps: Sequence[int]
+    """Of each worker: after how many of its steps, the first of them."""
+    nbytes: int
+    """Its weights; as many come back."""
+    copy_s: float
+    """A worker's seconds to copy them, before they leave and when they are back."""
+    mean_s: float
+    """The server's."""
+
+    def made_s(
+        self, workers: Sequence[Worker], server: Chain, number: int, ready: Sequence[float]
+    ) -> list[float]:
+        """When each worker can go on after step `number`, having been `ready` before."""
+        theirs = [number < steps for steps in self.steps]
+        if not any(theirs):
+            return list(ready)
+        came = [
+            each.up.arrival_s(self.nbytes, at + self.copy_s)
+            for each, at, its in zip(workers, ready, theirs, strict=True)
+            if its
+        ]
+        mean_s = server.occupy(self.mean_s, max(came))
+        return [
+            each.down.arrival_s(self.nbytes, mean_s) + self.copy_s if its else at
+            for each, at, its in zip(workers, ready, theirs, strict=True)
+        ]
+
+
+def star_s(workers: Sequence[Worker], server: Chain, steps: int, sync: Sync | None = None) -> float:
     """Seconds of a round of so many steps, from its begin to the next one's.
 
     Args:
         workers: all that take part. In a step the server waits for all of them.
         server: what it does between the last upload and its answers, and after them.
         steps: how many.
+        sync: what happens between the steps.
     """
     ready = [0.0] * len(workers)
     half_s, done = 0.0, min(steps, _MOST_STEPS)
@@ -155,6 +193,8 @@ def star_s(workers: Sequence[Worker], server: Chain, steps: int) -> float:
             + each.after_s
             for at, each in zip(sent, workers, strict=True)
         ]
+        if sync is not None:
+            ready = sync.made_s(workers, server, number, ready)
         if 2 * (number + 1) <= done:
             half_s = server.free_s
     end_s = _closed_s(workers, server, ready)

@@ -13,6 +13,7 @@ import math
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,11 +54,16 @@ class Forecast:
     """Bytes before the first round only."""
     memory_bytes: Mapping[str, int]
     """Node -> resident bytes at most in a run on this host, `peak_rss_bytes` (node.footprint)."""
-    fits: Mapping[str, bool | None]
-    """Node -> whether its device has the memory, where Python and torch are resident alone and as
-    a whole; None where the device's is not known."""
+    room_bytes: Mapping[str, int]
+    """Node -> what its device's memory has left beside it, where Python and torch are resident
+    alone and as a whole; negative: what it lacks. Without nodes whose device's is not known."""
     energy_j: float | None
     """Joules a round of all nodes whose power is known; None if none's is."""
+
+    @property
+    def lacks_bytes(self) -> dict[str, int]:
+        """Node whose device has too little memory -> bytes that it lacks; empty: all fit."""
+        return {node: -room for node, room in self.room_bytes.items() if room < 0}
 
 
 @dataclass(kw_only=True)
@@ -68,8 +74,8 @@ class Sketch:
     settings: tuple[str, ...]
     round_s: float = 0.0
     once_s: float = 0.0
-    sent: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(sender, receiver) -> bytes in a round."""
+    sent: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    """(sender, receiver) -> bytes in a round, the mean over the rounds."""
     once: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Likewise, before the first."""
     copied: float = 0.0
@@ -84,23 +90,47 @@ class Sketch:
         self.held[node] = self.held.get(node, held) | held
 
 
+def mixed(parts: Sequence[tuple[Sketch, int]]) -> Sketch:
+    """One candidate whose rounds are of several kinds: the mean of them, each with how many rounds
+    are like that; held at most what the largest holds."""
+    (first, _), total = parts[0], sum(rounds for _, rounds in parts)
+    whole = Sketch(name=first.name, settings=first.settings, once_s=first.once_s, once=first.once)
+    for part, rounds in parts:
+        share = rounds / total
+        whole.round_s += share * part.round_s
+        whole.copied += share * part.copied
+        for hop, nbytes in part.sent.items():
+            whole.sent[hop] += share * nbytes
+        for node, seconds in part.busy_s.items():
+            whole.busy_s[node] += share * seconds
+        for node, held in part.held.items():
+            whole.hold(node, held)
+    return whole
+
+
 class Planner:
     """What all candidates of one scheme have in common.
 
     Args:
         plan: a resolved topology.
         costs: what has been measured on this host.
+        options: the scheme's own, as the user set them; None = those of `plan`.
         shared: members of a shared medium halve each other's rate (true of kernel back ends).
     """
 
-    def __init__(self, plan: Plan, costs: Costs, *, shared: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, costs: Costs, options: Any = None, *, shared: bool = False
+    ) -> None:
         self.plan, self.costs, self._shared = plan, costs, shared
+        self.options = plan.options if options is None else options
         self.train, self.seed = plan.topology.train, plan.topology.seed
         self.dataset: Dataset = dataset_of(plan.topology)
         self.model: LayerList = model_of(plan.topology, self.dataset)
         self.rows: tuple[LayerRow, ...] = table(self.model, self.dataset.shape)
         self._media: dict[str, Medium] = {}
         self._medium = functools.cache(plan.medium)
+        self.seen = functools.cache(self._seen)
+        """A batch of so many samples as a source sees it: (node, rows) -> (rows, ...)."""
         self._slow = {
             seat.name: slowdown(costs.host_flops, plan.topology.device(seat.name))
             for seat in plan.seats
@@ -196,8 +226,12 @@ class Planner:
 
     def see_s(self, node: str, rows: int) -> float:
         """Host seconds in which a source sees a batch."""
-        eye, at = self.eye(node), torch.arange(rows) % len(self.dataset.train_x)
-        return self.costs.call(("see", eye.view, rows), lambda: eye.inputs(eye.train(at)))
+        key = ("see", self.eye(node).view, rows)
+        return self.costs.call(key, lambda: self._seen(node, rows))
+
+    def _seen(self, node: str, rows: int) -> Tensor:
+        eye = self.eye(node)
+        return eye.inputs(eye.train(torch.arange(rows) % len(self.dataset.train_y)))
 
     def _samples(self, seat: Seat) -> int:
         """Of a node's own pass: its share, or all where it sees them in its own view."""
@@ -213,7 +247,7 @@ class Planner:
         """The forecast."""
         rounds = self.train.rounds
         round_s = sketch.round_s + sketch.once_s / rounds
-        sent = sketch.sent.total() + sketch.once.total() / rounds
+        sent = math.fsum(sketch.sent.values()) + sketch.once.total() / rounds
         saves = self.plan.topology.faults.checkpoint != 0 and rounds > 1
         own = {n: self._common[n] + held.most(saves=saves) for n, held in sketch.held.items()}
         memory = {node: self.costs.base_bytes + nbytes for node, nbytes in own.items()}
@@ -226,13 +260,13 @@ class Planner:
             once_s=sketch.once_s,
             once_bytes=sketch.once.total(),
             memory_bytes=memory,
-            fits={n: self._fits(n, self.costs.alone_bytes + nbytes) for n, nbytes in own.items()},
+            room_bytes=self._rooms({n: self.costs.alone_bytes + size for n, size in own.items()}),
             energy_j=self._energy_j(round_s, sketch),
         )
 
-    def _fits(self, node: str, nbytes: int) -> bool | None:
-        most = self.plan.topology.device(node).memory_bytes
-        return None if most is None else nbytes <= most
+    def _rooms(self, held: Mapping[str, int]) -> dict[str, int]:
+        most = {node: self.plan.topology.device(node).memory_bytes for node in held}
+        return {node: size - held[node] for node, size in most.items() if size is not None}
 
     def _energy_j(self, round_s: float, sketch: Sketch) -> float | None:
         """The same model as a run's (edgenet.meters.energy)."""
@@ -249,7 +283,7 @@ class Planner:
     def _activity(self, node: str, round_s: float, sketch: Sketch) -> energy.Activity:
         moved = sketch.sent.copy()
         for hop, nbytes in sketch.once.items():
-            moved[hop] += nbytes // self.train.rounds
+            moved[hop] += nbytes / self.train.rounds
         busy_s = min(round_s, sketch.busy_s[node])
         return energy.Activity(
             wall_s=round_s,
@@ -257,6 +291,6 @@ class Planner:
             slowdown=self._slow[node],
             compute_s=busy_s,
             wait_s=round_s - busy_s,
-            sent_bytes=sum(n for (source, _), n in moved.items() if source == node),
-            received_bytes=sum(n for (_, target), n in moved.items() if target == node),
+            sent_bytes=round(sum(n for (source, _), n in moved.items() if source == node)),
+            received_bytes=round(sum(n for (_, target), n in moved.items() if target == node)),
         )

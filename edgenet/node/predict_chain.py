@@ -119,7 +119,8 @@ class Spread:
 
 
 def spreads(planner: Planner, names: Sequence[str]) -> Iterator[Spread]:
-    """Every way of dealing the layers `names` out; without stages there is one."""
+    """Every way of dealing the layers `names` out, the user's own among them where they are very
+    many; without stages there is one."""
     stages = planner.cast("stage")
     if not stages:
         yield Spread()
@@ -129,6 +130,8 @@ def spreads(planner: Planner, names: Sequence[str]) -> Iterator[Spread]:
     most = min(len(stages), len(names) - 1)
     found = [starts for k in range(1, most + 1) for starts in itertools.combinations(names[1:], k)]
     if len(found) > _MOST_SPREADS:
-        found = [tuple(names[round(i * len(names) / (most + 1))] for i in range(1, most + 1))]
+        equal = tuple(names[round(i * len(names) / (most + 1))] for i in range(1, most + 1))
+        own = tuple(planner.options.spread)
+        found = [equal, *([own] if own in found and own != equal else [])]
     for starts in found:
         yield Spread(stages[: len(starts)], starts, (f"train.spread={'/'.join(starts)}",))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from edgenet.links.protocol import Kind
 from edgenet.models.timing import StageCost
 from edgenet.node import footprint
 from edgenet.node.costing import message_bytes
-from edgenet.node.forecast import Chain, Worker, star_s
+from edgenet.node.forecast import Chain, Sync, Worker, star_s
 from edgenet.node.planner import Forecast, Planner, Sketch
 from edgenet.schemes.averaging import common_gradient, draw_active, in_phase
 from edgenet.schemes.split import compact
@@ -27,10 +27,11 @@ from edgenet.schemes.split import compact
 
 def split(planner: Planner) -> Iterator[Forecast]:
     """Every cut of the planner's scheme."""
-    sync = ("train.sync=epoch",) if planner.train.scheme == "sfl" else ()
+    batch = getattr(planner.options, "sync", "epoch") == "batch"
     average = _Average(planner)
     for number, row in enumerate(planner.rows[:-1], start=1):
-        sketch = planner.begin(f"cut {row.name}", f"train.cut={row.name}", *sync)
+        name = f"cut {row.name}, sync batch" if batch else f"cut {row.name}"
+        sketch = planner.begin(name, f"train.cut={row.name}")
         _Cut(planner, sketch, number, average).fill()
         yield planner.finish(sketch)
 
@@ -39,7 +40,7 @@ class _Average:
     """SplitAvg's part of a round, at whatever cut; nothing under the other schemes."""
 
     def __init__(self, planner: Planner) -> None:
-        self._planner, train, options = planner, planner.train, planner.plan.options
+        self._planner, train, options = planner, planner.train, planner.options
         self._phi: float = getattr(options, "phi", 0.0)
         phases, numbers = getattr(options, "phases", "always"), range(1, train.rounds + 1)
         self._rounds = [n for n in numbers if self._phi > 0 and in_phase(phases, n, train.rounds)]
@@ -92,10 +93,11 @@ class _Cut:
         (self._server,), self._clients = planner.cast("server"), planner.cast("client")
         self._batch = planner.train.batch
         self._head = planner.cost(0, number, self._batch)
-        state = list(planner.part(0, number).state_dict().values())
+        self._state = list(planner.part(0, number).state_dict().values())
         common = planner.train.scheme in ("ssl", "sfl")
-        self._opening = message_bytes([1, state if common else []], Kind.WEIGHTS)
-        self._closing = message_bytes([state], Kind.WEIGHTS) if common else 0
+        self._opening = message_bytes([1, self._state if common else []], Kind.WEIGHTS)
+        self._closing = message_bytes([self._state], Kind.WEIGHTS) if common else 0
+        self._every_step = getattr(planner.options, "sync", "epoch") == "batch"
 
     def fill(self) -> None:
         """Work out the round; under ssl one client after the other."""
@@ -113,28 +115,54 @@ class _Cut:
         full = {name: samples[name] // batch for name in names}
         rest = {name: samples[name] % batch for name in names}
         kinds = list(steps_of(full, rest, batch))
-        for sizes, times in kinds[:-1]:
-            self._make_steps(sizes, times, framed=False)
-        sizes, times = kinds[-1]
-        self._make_steps(sizes, times, framed=True)
+        for at, (sizes, times) in enumerate(kinds):
+            further = {name for later, _ in kinds[at + 1 :] for name in later}
+            self._make_steps(sizes, times, further, framed=at == len(kinds) - 1)
         for name in names:
             self._hold(name)
             self._sketch.sent[name, self._server] += self._closing
         self._planner.tell(self._sketch, self._server, names, self._opening)
 
-    def _make_steps(self, sizes: Mapping[str, int], times: int, *, framed: bool) -> None:
+    def _make_steps(
+        self, sizes: Mapping[str, int], times: int, further: Collection[str], *, framed: bool
+    ) -> None:
+        """So many steps of a pass; `further`: the clients that have others after them."""
         times *= self._planner.train.local_epochs
         sketch, planner = self._sketch, self._planner
         workers = {name: self._worker(name, size, framed) for name, size in sizes.items()}
         rows = sum(sizes.values())
         cost = planner.cost(self._number, None, rows)
-        sketch.round_s += star_s(list(workers.values()), self._tail(cost, sizes), times)
+        sync = self._sync([times if name in further else times - 1 for name in sizes])
+        sketch.round_s += star_s(list(workers.values()), self._tail(cost, sizes), times, sync)
         sketch.busy_s[self._server] += times * planner.on(self._server, cost.train_s)
         self._hold_server(cost, rows)
         for name, worker in workers.items():
             sketch.busy_s[name] += times * (worker.before_s + worker.after_s)
             sketch.sent[name, self._server] += times * worker.up_bytes
             sketch.sent[self._server, name] += times * worker.down_bytes
+        if sync is not None:
+            self._send_heads(dict(zip(sizes, sync.steps, strict=True)))
+
+    def _sync(self, steps: Sequence[int]) -> Sync | None:
+        """Heads averaged between steps: after how many each client's, but its last of a round."""
+        if not self._every_step:
+            return None
+        costs = self._planner.costs
+        return Sync(
+            steps=steps,
+            nbytes=self._closing,
+            copy_s=costs.copy(self._state),
+            mean_s=costs.mean(self._state, len(steps)),
+        )
+
+    def _send_heads(self, steps: Mapping[str, int]) -> None:
+        """{client: how many of its steps end so}: the mean is one message to all of a step."""
+        for name, times in steps.items():
+            self._sketch.sent[name, self._server] += times * self._closing
+            self._sketch.sent[self._server, name] += times * self._closing
+        for number in range(max(steps.values())):
+            to = [name for name, times in steps.items() if number < times]
+            self._sketch.copied += self._planner.copies(self._server, to) * self._closing
 
     def _hold(self, client: str) -> None:
         """A head that comes from the server, or goes there, is in a message as well."""
@@ -143,7 +171,7 @@ class _Cut:
             self._head,
             model=self._planner.model_bytes,
             beside=self._other(self._head) + (weights if self._closing else 0),
-            messages=2 * smashed,
+            messages=2 * smashed + (weights if self._every_step else 0),
             reported=weights,
         )
         self._sketch.hold(client, held)
@@ -156,12 +184,12 @@ class _Cut:
         """Of a step's activations and errors there is what came, what is joined, and what goes; of
         the clients' heads, in the end, what came, their mean, and a copy to be written."""
         heads, head = len(self._clients), self._head.weight_bytes
-        common = bool(self._closing)
+        common, often = bool(self._closing), self._every_step
         held = footprint.stage(
             cost,
             model=self._planner.model_bytes,
             beside=self._other(cost) + (2 * head if common else 0),
-            messages=4 * self._smashed(rows).nbytes,
+            messages=4 * self._smashed(rows).nbytes + ((heads + 1) * head if often else 0),
             saved=head if common else 0,
             reported=(1 + (1 if common else 2) * heads) * head + self._planner.tested_bytes,
         )

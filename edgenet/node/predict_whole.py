@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -27,13 +28,18 @@ def federated(planner: Planner) -> Iterator[Forecast]:
 
 
 def generalised(planner: Planner) -> Iterator[Forecast]:
-    """gfl: the last layers travel, from the last alone to all of them (which is FL)."""
-    names = [row.name for row in planner.rows]
-    anchored = planner.plan.options.mu_prox > 0
-    for at in reversed(range(len(names))):
-        averaged = "/".join(names[at:])
+    """gfl: the last layers travel, from the last alone to all of them (which is FL); and those that
+    the user has named."""
+    layers = dict(planner.model.named_children())
+    names = list(layers)
+    named = [name for name in names if name in planner.options.averaged]
+    sets = [names[at:] for at in reversed(range(len(names)))]
+    anchored = planner.options.mu_prox > 0
+    for chosen in [*sets, named] if named and named not in sets else sets:
+        averaged = "/".join(chosen)
         sketch = planner.begin(f"averaged {averaged}", f"train.averaged={averaged}")
-        _fill(planner, sketch, planner.part(at, None), anchored=anchored)
+        travelling = LayerList(OrderedDict((name, layers[name]) for name in chosen))
+        _fill(planner, sketch, travelling, anchored=anchored)
         yield planner.finish(sketch)
 
 
