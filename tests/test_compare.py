@@ -24,7 +24,7 @@ from edgenet.results.compare_report import compare_html
 from edgenet.results.compare_tables import latex, markdown, runs_csv
 from edgenet.results.compare_trials import Step, Trial, trial
 from edgenet.results.rounds import read_rounds
-from edgenet.results.rundir import RunDir
+from edgenet.results.rundir import RunDir, write_json
 from edgenet.results.write import write_all
 from edgenet.topology.load import dump
 
@@ -281,8 +281,13 @@ def test_compare_runs_what_is_missing_and_nothing_twice(
     monkeypatch.setattr(compare, "_run", lambda *_: stopped)
     assert main([*command, "fedavg", "--set", "train.rounds=1"]) == INTERRUPTED
     told = capsys.readouterr()
-    left = "other settings, or cannot: fedprox:mu_prox=0.5, seed 3; fedavg, seed 3"
+    left = "other settings, or cannot: fedprox:mu_prox=0.5 (seed 3); fedavg (seed 3)\n"
     assert told.err.index(left) < told.err.index("1/1 fedavg, seed 3 ...")
+
+    emulated = RunDir(kept).run() | {"launcher": "namespaces"}
+    write_json(RunDir(kept).run_json, emulated)
+    assert main([*command, "fedavg"]) == INTERRUPTED
+    assert "other settings, or cannot: fedavg (seed 3)\n" in capsys.readouterr().err
 
 
 def test_a_table_that_no_comparison_wrote_is_refused_before_anything_starts(

@@ -8,6 +8,9 @@ from pathlib import Path
 from edgenet.errors import InputError
 from edgenet.launchers.shaping import CHOICES
 
+LAUNCHERS = ("local", "namespaces")
+"""How `--launcher` has nodes started."""
+
 
 def add_topology(parser: argparse.ArgumentParser, *, resumable: bool = False) -> None:
     """The topology file, and the options that change it; `--resume`, which can take its place."""
@@ -83,7 +86,7 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     """`--launcher`."""
     parser.add_argument(
         "--launcher",
-        choices=("local", "namespaces"),
+        choices=LAUNCHERS,
         help="how the nodes are started, as processes on this host: local = in its network; "
         "namespaces = in one network namespace each, joined by emulated links (root; default where "
         "the shaping needs it, else local)",

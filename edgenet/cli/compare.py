@@ -28,7 +28,7 @@ from edgenet.cli.compare_files import listed, trial_of, write
 from edgenet.cli.run import Ended, say
 from edgenet.cli.tables import console, print_fitting
 from edgenet.errors import DONE, INTERRUPTED, NODE_FAILED, InputError
-from edgenet.launchers.local import Local, Request
+from edgenet.launchers.local import Local, Request, launcher_of
 from edgenet.launchers.outcome import Outcome
 from edgenet.results.compare import COLUMNS, Comparison, default_target
 from edgenet.results.compare_tables import cells, notes
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tell the cost of reaching this test accuracy, a fraction (default: nine tenths of "
         "the best final one)",
     )
-    parser.add_argument("--launcher", choices=("local", "namespaces"), help="as in edgenet run")
+    parser.add_argument("--launcher", choices=arguments.LAUNCHERS, help="as in edgenet run")
     parser.add_argument(
         "--out",
         type=Path,
@@ -85,6 +85,8 @@ class Point:
     """For `edgenet run`."""
     topology: str
     """The resolved topology's text: what a run is known again by."""
+    launcher: str
+    """Whether its network is emulated in 'namespaces', or 'local'; likewise."""
     code: tuple[str, bytes] | None = None
     """Name and content of the scheme's file, where that is the user's own; likewise."""
 
@@ -159,6 +161,7 @@ def _point(options: argparse.Namespace, scheme: str, seed: int) -> Point:
         seed=seed,
         overrides=changes,
         topology=dump(plan.topology),
+        launcher=options.launcher or launcher_of(plan.topology),
         code=(plan.code.file, plan.code.content) if plan.code else None,
     )
 
@@ -166,7 +169,8 @@ def _point(options: argparse.Namespace, scheme: str, seed: int) -> Point:
 def _before(options: argparse.Namespace, points: Sequence[Point]) -> dict[Point, RunDir]:
     """The runs of the folder's table that stay in it, and are not asked for; says which do not."""
     asked = {(point.scheme, point.seed): point for point in points}
-    kept, other = {}, []
+    kept: dict[Point, RunDir] = {}
+    other: dict[str, list[int]] = {}
     for scheme, seed, place in listed(options.out):
         run, point = RunDir(options.out / "runs" / Path(place).name), asked.get((scheme, seed))
         try:
@@ -174,13 +178,14 @@ def _before(options: argparse.Namespace, points: Sequence[Point]) -> dict[Point,
         except InputError:
             point = None  # this network cannot have it
         if point is None or not _fits(run, point):
-            other.append(f"{scheme}, seed {seed}")
+            other.setdefault(scheme, []).append(seed)
         elif (scheme, seed) not in asked:
             kept[point] = run
     if other:
+        names = (f"{name} (seed {', '.join(map(str, seeds))})" for name, seeds in other.items())
         say(
             f"{options.out}: left out of the table from now on, as this command runs them with "
-            f"other settings, or cannot: {'; '.join(other)}"
+            f"other settings, or cannot: {'; '.join(names)}"
         )
     return kept
 
@@ -231,8 +236,11 @@ def _like(folder: Path, point: Point) -> Iterator[RunDir]:
 
 
 def _fits(run: RunDir, point: Point) -> bool:
-    """Whether a run is what `point` asks for; a scheme of the user's own may have changed since."""
+    """Whether a run is what `point` asks for; a scheme of the user's own may have changed since. A
+    run that was put there by hand may have been made in other ways, on boards for instance."""
     same = run.topology.is_file() and run.topology.read_text("utf-8") == point.topology
+    launcher = run.run().get("launcher") if same else None
+    same = same and (launcher == point.launcher or launcher not in arguments.LAUNCHERS)
     if same and point.code is not None:
         file, content = run.path / point.code[0], point.code[1]
         return file.is_file() and file.read_bytes() == content

@@ -105,7 +105,7 @@ class Local:
 
     def _run(self, request: Request) -> Outcome:
         topology = _load(request)
-        launcher = request.launcher or _launcher(topology)
+        launcher = request.launcher or launcher_of(topology)
         apart = launcher == "namespaces"
         back_end = shaping.choose(topology.shaping, topology, namespaces=apart)
         self._say(f"shaping: {back_end.used} ({back_end.why})")
@@ -233,7 +233,8 @@ def _peers(cast: Cast) -> dict[str, tuple[str, ...]]:
     return {seat.name: seat.peers for seat in cast.seats}
 
 
-def _launcher(topology: Topology) -> str:
+def launcher_of(topology: Topology) -> str:
+    """How the nodes are started where nothing else is asked for."""
     return "namespaces" if shaping.needs_namespaces(topology) else "local"
 
 
