@@ -96,14 +96,19 @@ train:
 """
 
 
-def training(size: Size, setting: Setting, scheme: str, link: str, seed: int) -> tuple[str, str]:
-    """(name of the cell, its topology): the same name for whatever computes the same numbers. What
-    `mcpipe` and its like compute is pipedream's; the first seed trains `mcpipe`, too, to see what
-    becomes of its rounding."""
-    alias = {"model-parallel": "local", "gpipe": "1f1b", "mcpipe-adaptive": "pipedream"}
+def trained(size: Size, scheme: str, seed: int) -> str:
+    """The scheme that is trained for a curve of `scheme`: another that computes the same numbers.
+    What `mcpipe` and its like compute is pipedream's; the first seed trains `mcpipe`, too, to see
+    what becomes of its rounding."""
+    others = {"model-parallel": "local", "gpipe": "1f1b", "mcpipe-adaptive": "pipedream"}
     if seed != size.seeds[0]:
-        alias["mcpipe"] = "pipedream"
-    scheme = alias.get(scheme, scheme)
+        others["mcpipe"] = "pipedream"
+    return others.get(scheme, scheme)
+
+
+def training(size: Size, setting: Setting, scheme: str, link: str, seed: int) -> tuple[str, str]:
+    """(name of the cell, its topology): the same name for whatever computes the same numbers."""
+    scheme = trained(size, scheme, seed)
     text = topology(size, setting, scheme, link, seed=seed)
     place = f"-{setting.workers}" if scheme == "data-parallel" else ""
     if scheme in ("pipedream", "greedy", "mcpipe", "mcpipe-adaptive"):

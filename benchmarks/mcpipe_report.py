@@ -17,6 +17,7 @@ from mcpipe_cells import (
     curves,
     exact,
     throughput,
+    trained,
     training,
 )
 from sglr_points import spread
@@ -39,7 +40,7 @@ def write(folder: Path, size: Size, cells: Cells, tables: str) -> dict[str, str]
         for link in LINKS
     }
     for setting in size.settings:
-        draw(folder / f"fig{setting.number}.png", setting, drawn)
+        draw(folder / f"fig{setting.number}.png", size, setting, drawn)
     write_csv(folder / "accuracy.csv", size, drawn)
     told = verdicts(size, cells, drawn)
     words = [_front(size), *(f"- {claim}: {said}" for claim, said in told.items()), ""]
@@ -48,13 +49,13 @@ def write(folder: Path, size: Size, cells: Cells, tables: str) -> dict[str, str]
     return told
 
 
-def draw(path: Path, setting: Setting, drawn: Drawn) -> None:
+def draw(path: Path, size: Size, setting: Setting, drawn: Drawn) -> None:
     """Mean accuracy over minutes, a panel for each kind of link."""
     with picture(path, columns=len(LINKS), size=(5.4, 3.8)) as axes:
         for place, link in zip(axes[0], LINKS, strict=True):
             for scheme, curve in drawn[setting.number, link].items():
                 minutes = [n * curve.epoch_s / 60 for n in range(len(curve.mean) + 1)]
-                place.plot(minutes, [0.1, *curve.mean], label=scheme)
+                place.plot(minutes, [0.1, *curve.mean], label=label(size, scheme))
             plain_log(place.xaxis, from_zero=0.05)
             place.set(xlabel="time (minutes)", ylabel="accuracy", xlim=(0, None),
                       title=f"{link}, {setting.workers} workers, {setting.data}")  # fmt: skip
@@ -62,17 +63,31 @@ def draw(path: Path, setting: Setting, drawn: Drawn) -> None:
         axes[0][0].figure.legend(*lines, loc="outside lower center", ncols=5)
 
 
+def label(size: Size, scheme: str) -> str:
+    """The scheme, and whose training its curve shows where that is another's: 'gpipe (1f1b's)'."""
+    whose = {seed: trained(size, scheme, seed) for seed in size.seeds}
+    own = [seed for seed in size.seeds if whose[seed] == scheme]
+    (lender,) = {*whose.values()} - {scheme} or {scheme}
+    if lender == scheme:
+        return scheme
+    seeds = f"seed {', '.join(map(str, own))}; else " if own else ""
+    return f"{scheme} ({seeds}{lender}'s)"
+
+
 def write_csv(path: Path, size: Size, drawn: Drawn) -> None:
     """A line for each point of a curve."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("figure", "link", "scheme", "seed", "epoch", "minutes", "accuracy"))
+        head = ("figure", "link", "scheme", "trained", "seed", "epoch", "minutes", "accuracy")
+        rows.writerow(head)
         for (number, link), schemes in drawn.items():
             for scheme, curve in schemes.items():
                 for seed, run in zip(size.seeds, curve.accuracies, strict=True):
+                    whose = trained(size, scheme, seed)
                     for epoch, accuracy in enumerate(run, start=1):
                         minutes = round(epoch * curve.epoch_s / 60, 4)
-                        rows.writerow((number, link, scheme, seed, epoch, minutes, accuracy))
+                        point = (seed, epoch, minutes, accuracy)
+                        rows.writerow((number, link, scheme, whose, *point))
 
 
 def verdicts(size: Size, cells: Cells, drawn: Drawn) -> dict[str, str]:
@@ -184,6 +199,9 @@ def _front(size: Size) -> str:
     one = size.settings[0]
     first = training(size, one, "pipedream", next(iter(LINKS)), size.seeds[0])[0]
     links = ", ".join(f"{name}: {what}" for name, what in LINKS.items())
+    labels = [label(size, scheme) for scheme in size.schemes]
+    lent = ", ".join(each for each, scheme in zip(labels, size.schemes, strict=True)
+                     if each != scheme)  # fmt: skip
     return f"""\
 # mcPipe, section V, {size.name}
 
@@ -196,7 +214,15 @@ laptops, Ethernet, 10 seeds.
 Accuracy comes from whole trainings on in-memory links (the same model as over sockets), time from
 real runs of {size.timed} mini-batches over paced links between emulated boards. `local`, which
 has no link, is timed once. The micro-batches of `gpipe`, `1f1b` and `pipedream-2bw` are normalised
-each by itself. A cell's name tells where stages start and their windows, as in `{first}`.
+each by itself.
+
+Not every scheme was trained with every seed: of those that compute the same numbers one was, and
+its accuracy stands for the others, over their own time: {lent}.
+Such a curve, and such a row of accuracy.csv, is no measurement of the scheme's accuracy. That
+`mcpipe` and `mcpipe-adaptive` compute PipeDream's numbers was measured with seed {size.seeds[0]}
+alone, in float64, over half of the epochs; the other equalities are held by tests, on models
+without normalisation.
+A cell's name tells where stages start and their windows, as in `{first}`.
 
 ## The paper's statements
 

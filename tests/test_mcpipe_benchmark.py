@@ -107,6 +107,11 @@ def test_a_tiny_experiment_is_written_and_gone_on_from(
     with (tmp_path / "accuracy.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(size.schemes) * len(size.seeds) * size.epochs
+    whose = {(row["scheme"], row["seed"]): row["trained"] for row in rows}
+    assert [whose["mcpipe", seed] for seed in "12"] == ["mcpipe", "pipedream"]
+    assert [whose["mcpipe-adaptive", seed] for seed in "12"] == ["pipedream"] * 2
+    assert "mcpipe (seed 1; else pipedream's), mcpipe-adaptive (pipedream's)." in text
+    assert bench.report.label(size, "greedy") == "greedy"
     assert {float(row["minutes"]) for row in rows if row["scheme"] == "local"} == {
         round((1 + 3 * 0.5) / 60, 4), round(2 * (1 + 3 * 0.5) / 60, 4),
     }  # fmt: skip
