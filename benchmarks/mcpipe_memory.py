@@ -22,7 +22,7 @@ from edgenet.models.layers import LayerList, build
 from edgenet.models.motion import Motion
 from edgenet.models.strategies import plan_strategies
 from edgenet.models.versioned import VersionedStage
-from edgenet.schemes.layout import STRATEGY
+from edgenet.schemes.room import STRATEGY
 from edgenet.schemes.timetable import BACKWARD, FORWARD, sliding
 
 SCHEMES = ("pipedream", "mcpipe", "mcpipe-adaptive")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +37,11 @@ class LayerSize:
     """An error can be passed through its pairs."""
     block: int
     """Of the block that a newer version is computed in."""
+
+    def pair_bytes(self, batch: int) -> int:
+        """Of the pair that `batch` samples leave."""
+        both = batch * (self.inputs + self.outputs)
+        return 4 * (self.weights if self.pairs_are_gradients else both)
 
 
 def leaves(layers: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -79,36 +84,52 @@ class Sizes:
     """What an open forward keeps of each sample."""
     batch_bytes: int
     """What it keeps once: a normalisation's means and deviations."""
+    end_bytes: int
+    """What it keeps of a sample's output, which the layers behind keep as their input, too."""
 
     def open_bytes(self, batch: int) -> int:
         """What a forward of `batch` samples keeps until it is answered."""
         return batch * self.sample_bytes + self.batch_bytes
 
 
-def measure(layers: nn.Module, x: Tensor) -> Sizes:
+def joined(parts: Sequence[Sizes]) -> Sizes:
+    """Of one chain after the other."""
+    twice = sum(each.end_bytes for each in parts[:-1])
+    return Sizes(
+        layers=tuple(layer for each in parts for layer in each.layers),
+        sample_bytes=sum(each.sample_bytes for each in parts) - twice,
+        batch_bytes=sum(each.batch_bytes for each in parts),
+        end_bytes=parts[-1].end_bytes,
+    )
+
+
+def measure(layers: nn.Module, x: Tensor, name: str = "") -> Sizes:
     """Pass one sample through.
 
     Args:
         layers: a chain.
         x: an input of one sample (1, ...); its contents do not matter.
+        name: of the chain, within the model.
     """
-    kept, found, alive, once = Kept(()), list[LayerSize](), [x], 0
-    for name, module in leaves(layers):
+    kept, found, alive, once, end = Kept(()), list[LayerSize](), [x], 0, 0
+    for leaf_name, module in leaves(layers, name):
         kept.note(x)
         if product_of(module) is None:
             leaf = x.detach().requires_grad_()
             with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda t: t):
                 y = module.eval()(leaf).detach()
             kept.note(y)
+            end = y.nbytes
         else:
             with torch.no_grad():
                 y = module.eval()(x)
-            found.append(_size(name, module, x, y))
+            end = 0
+            found.append(_size(leaf_name, module, x, y))
             once += 8 * found[-1].rows if found[-1].pairs_are_gradients else 0
         module.train()
         x = y
         alive.append(x)  # memory that is freed would be counted as what comes to lie there
-    return Sizes(layers=tuple(found), sample_bytes=kept.bytes, batch_bytes=once)
+    return Sizes(layers=tuple(found), sample_bytes=kept.bytes, batch_bytes=once, end_bytes=end)
 
 
 def _size(name: str, module: nn.Module, x: Tensor, y: Tensor) -> LayerSize:

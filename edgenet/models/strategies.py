@@ -205,9 +205,7 @@ class _Cost:
     @property
     def _pair(self) -> int:
         """Bytes."""
-        size = self.size
-        both = self.batch * (size.inputs + size.outputs)
-        return 4 * (size.weights if size.pairs_are_gradients else both)
+        return self.size.pair_bytes(self.batch)
 
     @property
     def _gradient(self) -> int:

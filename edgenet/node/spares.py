@@ -59,7 +59,7 @@ def _check_room(plan: Plan, seat: Seat, spare: str) -> None:
         raise TopologyError(
             f"{_words(plan, seat, spare)}: its device '{device.name}' has "
             f"{format_memory(device.memory_bytes)}, and the node's part of the model takes "
-            f"{format_memory(needs)} at the least; choose a device with more memory"
+            f"{format_memory(needs)}; choose a device with more memory"
         )
 
 

@@ -290,7 +290,7 @@ class Scheme:
     advise: Callable[[Any, str], str] | None = None
     """What would fit, for a node (given the layout and its name) that has too little memory."""
     needs: Callable[[Any, str], int] | None = None
-    """Bytes that a node (given the layout and its name) holds at the least while it trains."""
+    """Bytes that a node (given the layout and its name) holds of the model, at most."""
     model: Callable[[Setting], nn.Module] | None = None
     """Makes the global model where that is not `train.model`. A ValueError that it raises starts
     with the name of the key that is wrong."""

@@ -19,7 +19,7 @@ from edgenet.schemes.bench import Ground
 from edgenet.schemes.clock import Costs, best_windows
 from edgenet.schemes.timetable import FLUSHING, SPLITTING
 
-_HOST_BYTES = 8_000_000_000
+HOST_BYTES = 8_000_000_000
 """Taken for the memory of a device that is this machine: a layout must not depend on the host."""
 
 Computing = Sequence[tuple[float, float, float]]
@@ -69,7 +69,7 @@ def starts_of(ground: Ground, rows: Sequence[LayerRow]) -> tuple[int, ...]:
     if ground.options.split:
         return _by_hand(ground.options.split, [row.name for row in rows], len(speeds))
     if ground.options.balance == "memory":
-        room = [float(size or _HOST_BYTES) for size in ground.memories[first:]]
+        room = [float(size or HOST_BYTES) for size in ground.memories[first:]]
         return balance([row.weight_bytes for row in rows], room)
     return balance([row.forward_flops for row in rows], speeds)
 

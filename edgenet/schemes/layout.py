@@ -10,13 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
-
 from edgenet.errors import InputError
 from edgenet.models.layers import LayerList, LayerRow, table
-from edgenet.models.motion import Motion
-from edgenet.models.sizes import State, measure
-from edgenet.models.strategies import ADAPTIVE, Choice, beyond, choose
+from edgenet.models.strategies import Choice
 from edgenet.schemes.bench import Ground
 from edgenet.schemes.clock import times
 from edgenet.schemes.cut import (
@@ -26,16 +22,8 @@ from edgenet.schemes.cut import (
     starts_of,
     windows_for,
 )
+from edgenet.schemes.room import STRATEGY, Room
 from edgenet.schemes.timetable import Timetable, timetable
-
-STRATEGY = {
-    "pipedream": "stored",
-    "pipedream-2bw": "doubled",
-    "greedy": "newest",
-    "mcpipe": "recomputed",
-    "mcpipe-adaptive": ADAPTIVE,
-}
-"""How each scheme that has several versions under way keeps them (models.strategies)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +46,11 @@ class Layout:
     """The order of work in a round."""
     choices: tuple[tuple[Choice, ...], ...]
     """How each stage keeps versions of its layers' weights; empty where there is only one."""
-    held_bytes: tuple[int, ...] = ()
-    """What each stage holds at the least: its layers' weights, and further versions and pairs."""
-    least_bytes: tuple[int, ...] = ()
-    """Of each stage's versions and pairs under mcpipe-adaptive; empty where there is only one."""
+    state_bytes: tuple[int, ...] = ()
+    """Of each stage's weights and buffers."""
+    room: Room | None = None
+    """What stages hold, computed from sizes; None where layers cannot be taken apart, or the
+    optimizer is not sgd."""
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -70,8 +59,12 @@ class Layout:
 
     def names(self, stage: int) -> tuple[str, ...]:
         """The layers of stage `stage` (from 0)."""
+        return self.layer_names[self.at(stage)]
+
+    def at(self, stage: int) -> slice:
+        """Their place in the model."""
         ends = (*self.starts[1:], len(self.layer_names))
-        return self.layer_names[self.starts[stage] : ends[stage]]
+        return slice(self.starts[stage], ends[stage])
 
     def layers(self, model: LayerList, stage: int) -> LayerList:
         """Those layers of `model`."""
@@ -101,10 +94,11 @@ def arrange(ground: Ground) -> Layout:
         parts=parts,
         table=order,
         choices=(),
-        held_bytes=tuple(sum(row.weight_bytes for row in rows[a:b])
+        state_bytes=tuple(sum(row.weight_bytes for row in rows[a:b])
                          for a, b in pairwise((*starts, len(rows)))),
+        room=_room(ground, rows, len(starts)),
     )  # fmt: skip
-    return layout if scheme not in STRATEGY else _with_choices(layout, ground, rows)
+    return layout if scheme not in STRATEGY else _with_choices(layout)
 
 
 def _check_optimizer(ground: Ground) -> None:
@@ -148,48 +142,19 @@ def _order(scheme: str, windows: tuple[int, ...], parts: Sequence[int]) -> Timet
     return order
 
 
-def _with_choices(layout: Layout, ground: Ground, rows: Sequence[LayerRow]) -> Layout:
+def _with_choices(layout: Layout) -> Layout:
     """The layout with a strategy for every layer."""
-    motion = Motion.of(ground.train.optimizer, ground.train.lr)
-    shapes = [ground.image, *(row.output_shape for row in rows)]
-    batch = max(1, ground.train.batch // max(layout.parts, default=1))
-    choices, least, held = [], [], []
-    for n, start in enumerate(layout.starts):
-        try:
-            sizes = measure(layout.layers(ground.layers, n), torch.zeros(1, *shapes[start]))
-        except InputError as error:
+    room, stages = layout.room, range(len(layout.workers))
+    if room is None:
+        return layout
+    choices = (room.choices(layout.scheme, layout.at(n), layout.table, n) for n in stages)
+    return replace(layout, choices=tuple(map(tuple, choices)))
+
+
+def _room(ground: Ground, rows: tuple[LayerRow, ...], workers: int) -> Room | None:
+    try:
+        return Room.of(ground, rows, workers)
+    except InputError as error:
+        if ground.train.scheme in STRATEGY:
             raise ValueError(f"model is {ground.train.model}; its {error}") from None
-        states = [State(*each) for each in layout.table.states(n)]
-        chosen, best = (
-            choose(sizes, batch, states, motion, strategy)
-            for strategy in (STRATEGY[layout.scheme], ADAPTIVE)
-        )
-        choices.append(tuple(chosen))
-        least.append(sum(each.weight_bytes for each in best) + beyond(best, 0, states))
-        held.append(layout.held_bytes[n] + beyond(chosen, 0, states))
-    return replace(layout, choices=tuple(choices), least_bytes=tuple(least), held_bytes=tuple(held))
-
-
-def needs(layout: Layout, node: str) -> int:
-    """Bytes that a node holds at the least: none where it only owns the data."""
-    return layout.held_bytes[layout.workers.index(node)] if node in layout.workers else 0
-
-
-def advise(layout: Layout, node: str) -> str:
-    """What would fit where a worker's memory is too small."""
-    if node not in layout.workers:
-        return "give it less data"
-    number = layout.workers.index(node)
-    stage = f"stage {number + 1} ({', '.join(layout.names(number))}) under {layout.scheme}"
-    remedy = "give the stage fewer layers (train.split) or lower train.batch"
-    if layout.least_bytes and layout.scheme != "mcpipe-adaptive":
-        needs = f"{layout.least_bytes[number] / 1e6:.1f} MB"
-        remedy = f"mcpipe-adaptive needs {needs} for the stage's versions and pairs; or {remedy}"
-    elif layout.table.windows[number] > 1 and layout.scheme != "1f1b":
-        remedy = f"lower train.window, use 1f1b, or {remedy}"
-    return f"that is {stage}; {remedy}"
-
-
-def shortage(layout: Layout, node: str, doing: str, held: str) -> str:
-    """What to say when a worker has no memory left."""
-    return f"{node} ran out of memory in {doing}: it held {held}; {advise(layout, node)}"
+        return None

@@ -34,9 +34,10 @@ from edgenet.errors import NodeError
 from edgenet.links.protocol import Item, Kind, Link
 from edgenet.models.memory import OutOfMemory, allocating
 from edgenet.models.stage import Stage, cross_entropy
+from edgenet.schemes.advice import advise, needs, shortage
 from edgenet.schemes.bench import Batches, Bench, Role, Rounds, Scheme
 from edgenet.schemes.cut import settle
-from edgenet.schemes.layout import Layout, advise, arrange, needs, shortage
+from edgenet.schemes.layout import Layout, arrange
 from edgenet.schemes.local import mean, require_finite
 from edgenet.schemes.pipeline_options import PipelineOptions
 from edgenet.schemes.timetable import BACKWARD, FORWARD, UPDATE, Action, urgent
