@@ -127,6 +127,7 @@ def test_who_is_late_stays_and_is_heard_later(star: Stars, tmp_path: Path) -> No
     assert list(hub.group.gather(deadline_s=0.2)) == ["p0", "p2", "p3"]
     assert 0.2 <= time.monotonic() - start < 10
     assert faults(tmp_path) == [("p1", "late")]
+    assert "p1 sent nothing for 0.2 s;" in (tmp_path / "hub.jsonl").read_text()
     assert hub.group.names == NAMES
     hub.far["p1"].send("at last")
     assert hub.group.gather(["p1"], deadline_s=5) == {"p1": "at last"}

@@ -132,9 +132,10 @@ class Group:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 answers[link.peer] = link.recv(timeout_s=left_s)
-            except LinkTimeout as error:
+            except LinkTimeout:
                 if deadline_s:  # a deadline of 0 only asks what is there already
-                    self._shared.journal.event("fault", peer=link.peer, what="late", why=str(error))
+                    why = str(self._timeout(deadline_s, link.peer))
+                    self._shared.journal.event("fault", peer=link.peer, what="late", why=why)
             except _GONE as error:
                 self._drop(link, error)
         self._check_quorum()
@@ -158,8 +159,8 @@ class Group:
                     return first.peer, first.recv(timeout_s=0.0)
                 self._check_quorum()
                 left_s = None if timeout_s is None else start + timeout_s - time.monotonic()
-                if left_s is not None and left_s <= 0.0:
-                    raise self._timeout(timeout_s)
+                if timeout_s is not None and left_s is not None and left_s <= 0.0:
+                    raise self._timeout(timeout_s, "any peer")
                 self._changed.wait(left_s)
         finally:
             self._shared.note_wait("wait", "recv_any", start)
@@ -227,9 +228,9 @@ class Group:
                 f"{self._least} (lower faults.quorum to go on with fewer): {reasons}"
             )
 
-    def _timeout(self, timeout_s: float | None) -> LinkTimeout:
-        step = self._shared.journal.round
-        return LinkTimeout(self._node, "any peer", f"sent nothing for {timeout_s} s", step=step)
+    def _timeout(self, timeout_s: float, peer: str) -> LinkTimeout:
+        what, step = f"sent nothing for {timeout_s:.3g} s", self._shared.journal.round
+        return LinkTimeout(self._node, peer, what, step=step)
 
 
 def least_members(quorum: float, expected: int) -> int:

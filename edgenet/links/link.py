@@ -262,7 +262,7 @@ class WireLink:
             self.check()
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             if left_s == 0.0:
-                what, step = f"sent nothing for {timeout_s} s", self._shared.journal.round
+                what, step = f"sent nothing for {timeout_s:.3g} s", self._shared.journal.round
                 raise LinkTimeout(self.node, self.peer, what, step=step)
         return message
 
