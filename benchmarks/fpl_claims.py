@@ -82,12 +82,14 @@ def _volumes(results: Results) -> dict[str, str]:
 
 
 def _weight(noise: Results) -> dict[str, str]:
-    return {
-        f"a source of noise gets less of the junction's weight, {setting}": _told(
-            [100 * (1 - noise_ratio(run)) for run in runs], "% below the least norm of the others"
-        )
-        for setting, runs in noise.items()
-    }
+    found = {}
+    for setting, runs in noise.items():
+        ratios = [noise_ratio(run) for run in runs]
+        told = _told([100 * (1 - ratio) for ratio in ratios], "% below the least of the others")
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        claim = f"a source of noise gets less of the junction's weight, {setting}"
+        found[claim] = f"{told} (of that norm, its columns have {shown})"
+    return found
 
 
 def noise_ratio(run: Run) -> float:
