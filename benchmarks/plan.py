@@ -6,7 +6,8 @@ planner says (`--set ...`), without tests of the model; the mean of the rounds b
 which nodes compute for the first time) and the last (when models travel to be tested) is held
 against the prediction: 20 % for time, 2 % for bytes. So is the peak memory of the node of which
 most is predicted, to 20 %. Python and torch are some 200 MB of it here; tests/test_footprint.py
-holds predictions for a larger model against its runs.
+holds predictions for a larger model against its runs. On the cell `sfl` averages heads after every
+batch, and SplitAvg is on in the last two of five rounds.
 
 Writes results/plan/: README.md, points.csv, points.png (with --quick and --full in folders of their
 own).
@@ -79,18 +80,21 @@ place: {server: [server], stage: [fog]}
 }
 """Name -> the topology."""
 
+SETS: Mapping[str, Sequence[str]] = {"cell": ("train.sync=batch", "train.phases=final-40")}
+"""Network -> what is set there beside; it counts under the schemes that know it."""
+
 QUICK: Mapping[str, Sequence[str]] = {
-    "wires": ("psl, cut C1", "psl, cut F1", "sfl, cut C2", "sglr, cut F1", "fedavg",
+    "wires": ("psl, cut C1", "psl, cut F1", "sfl, cut C2", "ssl, cut C2", "sglr, cut F1", "fedavg",
               "d-sgd, C2.. on learner0"),
     "cell": ("fpl, J->F1", "fpl, J->F2", "sl-vertical, cut C2", "gfl, averaged F1/F2",
-             "transfer-images"),
+             "transfer-images", "sfl, cut F1, sync batch", "sglr, cut F1, phases final-40"),
     "fog": ("fpl, J->F1", "fpl, J->F1, F1.. on fog", "fpl, J->F2, F2.. on fog",
             "sl-vertical, cut C2, F2.. on fog"),
 }  # fmt: skip
 """Network -> candidates (patterns of fnmatch)."""
 USUAL: Mapping[str, Sequence[str]] = {
     "wires": ("psl*", "sfl*", "ssl, cut C2", "sgl*", "fedavg", "d-sgd*learner0", "d-sgd*learner1"),
-    "cell": ("fpl*", "sl-vertical*", "gfl*", "transfer-images", "fedavg"),
+    "cell": ("fpl*", "sl-vertical*", "gfl*", "transfer-images", "fedavg", "sfl*", "sglr*"),
     "fog": ("fpl*", "sl-vertical*", "transfer-images"),
 }
 FULL: Mapping[str, Sequence[str]] = dict.fromkeys(NETWORKS, ("*",))
@@ -112,19 +116,19 @@ def main() -> None:
 def measure(wanted: Mapping[str, Sequence[str]]) -> Iterator[Point]:
     """Every candidate that is wanted."""
     for network, patterns in wanted.items():
-        for forecast in plan(NETWORKS[network], patterns):
+        for forecast in plan(NETWORKS[network], patterns, SETS.get(network, ())):
             print(f"{network}: {forecast['candidate']} ...", file=sys.stderr, flush=True)
             yield from compare(network, forecast)
 
 
-def plan(topology: str, patterns: Sequence[str]) -> list[dict[str, Any]]:
-    """`edgenet plan`'s candidates whose names fit."""
+def plan(topology: str, patterns: Sequence[str], sets: Sequence[str]) -> list[dict[str, Any]]:
+    """`edgenet plan`'s candidates whose names fit one of `patterns`."""
     schemes = dict.fromkeys(pattern.partition(",")[0].rstrip("*") for pattern in patterns)
     with tempfile.TemporaryDirectory(prefix="edgenet-bench-") as folder:
         path = Path(folder) / "topology.yaml"
         path.write_text(topology, encoding="utf-8")
         command = [str(Path(sys.executable).with_name("edgenet")), "plan", str(path), "--format"]
-        command += ["json", "--set", f"train.rounds={ROUNDS}"]
+        command += ["json", *_words([f"train.rounds={ROUNDS}", *sets])]
         if all(schemes):
             command += ["--schemes", ",".join(schemes)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
@@ -138,9 +142,7 @@ def plan(topology: str, patterns: Sequence[str]) -> list[dict[str, Any]]:
 
 def compare(network: str, forecast: Mapping[str, Any]) -> Iterator[Point]:
     """Run it; one point, or two where the first round is another than the rest."""
-    changes = [f"train.rounds={ROUNDS}", *forecast["set"]]
-    words = [word for change in changes for word in ("--set", change)]
-    done = run_edgenet(NETWORKS[network], *words)
+    done = run_edgenet(NETWORKS[network], *_words(forecast["set"]))
     once = forecast["once_s"], forecast["once_bytes"]
     steady_s = forecast["round_s"] - once[0] / ROUNDS
     steady_bytes = round(forecast["sent_bytes"] - once[1] / ROUNDS)
@@ -148,6 +150,10 @@ def compare(network: str, forecast: Mapping[str, Any]) -> Iterator[Point]:
     if any(once):
         first = {**forecast, "candidate": f"{forecast['candidate']}, first round"}
         yield _point(network, first, done, (steady_s + once[0], steady_bytes + once[1]), slice(1))
+
+
+def _words(changes: Sequence[str]) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
 
 
 def _point(

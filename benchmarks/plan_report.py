@@ -129,16 +129,23 @@ def markdown(points: Sequence[Point]) -> str:
 
 
 def draw(path: Path, points: Sequence[Point]) -> None:
-    """Predicted against measured, with the bands in which a prediction holds."""
+    """Predicted against measured, with the bands in which a prediction holds; of bytes where some
+    are sent."""
     Pairs = dict[str, list[tuple[float, float]]]
     times: Pairs = {point.network: [] for point in points}
     volumes: Pairs = {point.network: [] for point in points}
+    memories: Pairs = {point.network: [] for point in points}
     for point in points:
         times[point.network].append((point.measured_s, point.predicted_s))
         if point.measured_bytes:
             volumes[point.network].append((point.measured_bytes, point.predicted_bytes))
-    ways = (("seconds a round", TIME, times), ("bytes a round", BYTES, volumes))
-    with picture(path, columns=2, size=(4.6, 4.2)) as axes:
+        pair = point.measured_memory_bytes / 1e6, point.predicted_memory_bytes / 1e6
+        memories[point.network].append(pair)
+    ways = (
+        ("seconds a round", TIME, times), ("bytes a round", BYTES, volumes),
+        ("MB resident", MEMORY, memories),
+    )  # fmt: skip
+    with picture(path, columns=len(ways), size=(4.6, 4.2)) as axes:
         for place, (label, band, found) in zip(axes[0], ways, strict=True):
             shown = [number for pairs in found.values() for pair in pairs for number in pair]
             ends = [min(shown) / 1.5, max(shown) * 1.5]
@@ -151,5 +158,6 @@ def draw(path: Path, points: Sequence[Point]) -> None:
             place.set(xscale="log", yscale="log", xlim=ends, ylim=ends,
                       xlabel=f"measured {label}", ylabel=f"predicted {label}")  # fmt: skip
             place.legend()
-        for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
-            plain_log(axis)
+        for place in (axes[0, 0], axes[0, 2]):
+            for axis in (place.xaxis, place.yaxis):
+                plain_log(axis)

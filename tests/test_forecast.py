@@ -157,7 +157,7 @@ CANDIDATES: list[tuple[str, str, dict[str, Any]]] = [
     ("ssl, cut F2", "ssl", {"partition": {"sizes": [20, 45, 55]}}),
     ("slr, cut F1", "slr", {"alpha": 1.0, "local_epochs": 2}),
     ("sgl, cut F2", "sgl", {"partition": {"sizes": [20, 45, 55]}, "phi": 0.7}),
-    ("sglr, cut F1", "sglr", {"phases": "final-40"}),
+    ("sglr, cut F1, phases final-40", "sglr", {"phases": "final-40"}),
     ("fedavg", "fedavg", {}),
     ("gfl, averaged F3", "gfl", {}),
     ("gfl, averaged F1/F2/F3", "gfl", {}),
@@ -233,7 +233,7 @@ def called_off(spec: Topology) -> int:
 
 ON_AIR: list[tuple[str, str, dict[str, Any]]] = [
     ("sgl, cut F1", "sgl", {"phi": 0.75}),
-    ("sglr, cut F2", "sglr", {"phi": 0.75, "phases": "final-40", "local_epochs": 2,
+    ("sglr, cut F2, phases final-40", "sglr", {"phi": 0.75, "phases": "final-40", "local_epochs": 2,
                               "partition": {"sizes": [20, 25, 25, 50]}}),
     ("sfl, cut F1", "sfl", {}),
     ("sfl, cut F1, sync batch", "sfl", {"sync": "batch"}),

@@ -27,13 +27,18 @@ from edgenet.schemes.split import compact
 
 def split(planner: Planner) -> Iterator[Forecast]:
     """Every cut of the planner's scheme."""
-    batch = getattr(planner.options, "sync", "epoch") == "batch"
-    average = _Average(planner)
+    average, more = _Average(planner), _more(planner)
     for number, row in enumerate(planner.rows[:-1], start=1):
-        name = f"cut {row.name}, sync batch" if batch else f"cut {row.name}"
-        sketch = planner.begin(name, f"train.cut={row.name}")
+        sketch = planner.begin(f"cut {row.name}{more}", f"train.cut={row.name}")
         _Cut(planner, sketch, number, average).fill()
         yield planner.finish(sketch)
+
+
+def _more(planner: Planner) -> str:
+    """For a candidate's name: what is set of the scheme's own and changes who sends what when."""
+    usual = {"sync": "epoch", "phases": "always"}
+    found = {key: getattr(planner.options, key, usual[key]) for key in usual}
+    return "".join(f", {key} {value}" for key, value in found.items() if value != usual[key])
 
 
 class _Average:
