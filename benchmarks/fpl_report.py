@@ -133,18 +133,20 @@ def bars(path: Path, rows: Mapping[str, Row]) -> None:
 
 
 def weights(path: Path, noise: Results) -> None:
-    """What the junction gives to each source, with a source of noise among them; the first seed."""
+    """What the junction gives to each source, with a source of noise among them: a row a setting, a
+    column a seed."""
     views = ("blur", "erase", "noise", "vflip", "crop")
-    with picture(path, columns=len(noise), size=(4.6, 3.6)) as (axes,):
-        for place, (setting, runs) in zip(axes, noise.items(), strict=True):
-            junction = sorted(runs[0]["junction"].items())
-            for (key, norms), view in zip(junction, views, strict=True):
-                epochs = range(1, len(norms) + 1)
-                place.plot(epochs, norms, label=f"{key.partition('.')[2]}: {view}")
-            place.set(xlabel="epoch", ylabel="norm of its columns in J", ylim=(0, None))
-            place.set(title=setting)
-        lines = axes[0].get_legend_handles_labels()
-        axes[0].figure.legend(*lines, loc="outside lower center", ncols=5)
+    seeds = max(map(len, noise.values()))
+    with picture(path, rows=len(noise), columns=seeds, size=(3.6, 3.0)) as axes:
+        for row, (setting, runs) in zip(axes, noise.items(), strict=True):
+            for place, run in zip(row, runs, strict=True):
+                for (key, norms), view in zip(sorted(run["junction"].items()), views, strict=True):
+                    epochs = range(1, len(norms) + 1)
+                    place.plot(epochs, norms, label=f"{key.partition('.')[2]}: {view}")
+                place.set(xlabel="epoch", ylabel="norm of its columns in J", ylim=(0, None))
+                place.set(title=f"{setting}, seed {run['seed']}")
+        lines = axes[0][0].get_legend_handles_labels()
+        axes[0][0].figure.legend(*lines, loc="outside lower center", ncols=5)
 
 
 def text(size: Any, rows: Mapping[str, Row], more: Mapping[str, Any]) -> str:
