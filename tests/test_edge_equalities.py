@@ -131,7 +131,7 @@ def test_what_csa_tells_is_seen_on_real_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = Sent(monkeypatch)
-    run(spec("csa", deadline="8 s", margin=0.95, rounds=1), tmp_path / "run")
+    run(spec("csa", deadline="40 s", margin=0.95, rounds=1), tmp_path / "run")
     assert sum(map(private, sent.by_learners())) == 3
 
 
