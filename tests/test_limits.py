@@ -80,24 +80,76 @@ def test_version_1_is_a_tree_for_each_controller(tmp_path: Path, as_root: None) 
     assert group.kills() == 1
 
 
-def test_without_them_nodes_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_them_nodes_are_held_by_a_resource_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups.os, "geteuid", lambda: 1000)
     spec = topology("fedavg", 2)
-    assert limits.choose(spec) == Limiting(used="accounting", why="control groups need root")
+    assert limits.choose(spec) == Limiting(used="rlimit", why="control groups need root")
     asked = loads(dump(spec), "t.yaml", ["limits=cgroup"])
     with pytest.raises(InputError, match="limits is cgroup, but control groups need root; use"):
         limits.choose(asked)
     assert limits.choose(loads(dump(spec), "t.yaml", ["limits=none"])).used == "none"
 
 
-def test_who_is_not_forked_here_is_accounted_for_or_held_by_an_engine() -> None:
+def test_who_is_not_forked_here_is_held_by_a_resource_limit_or_an_engine() -> None:
     spec = topology("fedavg", 2)
-    assert limits.elsewhere(spec).used == "accounting"
+    assert limits.elsewhere(spec).used == "rlimit"
     assert limits.elsewhere(spec, engine=True).used == "engine"
     asked = loads(dump(spec), "t.yaml", ["limits=cgroup"])
     assert limits.elsewhere(asked, engine=True).used == "engine"
     with pytest.raises(InputError, match="only `edgenet run` and containers have that"):
         limits.elsewhere(asked)
+
+
+_REFUSED = """
+import resource, torch
+from edgenet.devices import Device
+from edgenet.models.memory import OutOfMemory, allocating
+from edgenet.node.memory import MemoryLimit
+
+def grow(count):
+    return [torch.zeros(2**18) for _ in range(count)]
+
+before = resource.getrlimit(resource.RLIMIT_DATA)
+limit = MemoryLimit("a", DEVICE, shared_bytes=0)
+try:
+    with limit.refused(), allocating("growth"):
+        held = grow(40)
+        print("modest")
+        held += grow(400)
+except OutOfMemory as error:
+    print("refused", error)
+assert resource.getrlimit(resource.RLIMIT_DATA) == before
+del held
+print("after", len(grow(400)))
+"""
+
+
+def test_what_goes_beyond_a_resource_limit_is_refused() -> None:
+    """In a process of its own, which then has its memory back."""
+    device = "from edgenet.devices import PROFILES; from dataclasses import replace; "
+    device += f"DEVICE = replace(PROFILES['pi1'], memory_bytes={100 * MIB})\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", device + _REFUSED], capture_output=True, text=True
+    )
+    assert ended.stdout.splitlines() == ["modest", "refused growth", "after 400"], ended.stderr
+
+
+def test_a_node_whose_growth_is_refused_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"""\
+name: refused
+devices: {{board: {{memory_bytes: {300 * MIB}, cores: 1, training_flops: 1.0e9}}}}
+nodes: {{alone: {{device: board}}}}
+limits: rlimit
+train: {{scheme: centralized, model: vgg16, optimizer: adam, rounds: 1,
+        data: {{name: digits, train: 64, test: 16}}}}
+""")
+    assert main(["run", str(path), "--out", str(tmp_path / "runs"), "--format", "json"]) == 3
+    assert "alone ran out of memory" in capsys.readouterr().err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert json.loads((run / "run.json").read_text())["limits"]["used"] == "rlimit"
 
 
 @needs("root", "control groups")

@@ -64,11 +64,12 @@ def enforced() -> tuple[str, ...]:
     )
 
 
-def _limits() -> tuple[str, str]:
+def _limits() -> tuple[str, ...]:
     trees = cgroups.find()
     if isinstance(trees, str):
         return (
-            f"  memory: by accounting, about once a second ({trees}); a node that outgrows it ends",
+            f"  memory: by a resource limit, and accounting once a second ({trees}); a node that",
+            "  outgrows it ends",
             "  cores: not enforced; nodes compute on one thread",
         )
     cores = "not enforced: no control groups for CPU time are mounted here"

@@ -36,7 +36,7 @@ class Job:
     later: tuple[str, ...] = ()
     """Nodes that are not there when the others start; nobody waits for them."""
     limits: str = "none"
-    """What holds nodes to their devices: 'cgroup', 'accounting' or 'none'."""
+    """What holds nodes to their devices: 'cgroup', 'rlimit', 'accounting' or 'none'."""
     shared_bytes: int = 0
     """Resident in the fork server when all was imported: counts for every node."""
 

@@ -2,12 +2,14 @@
 
 `cgroup`: by the kernel. A board would hold Python and torch too, whose pages nodes share here; so a
 node's own pages may take its device's memory less what the fork server had resident when all was
-imported. The training set, which nodes share as well, counts for nobody. `accounting`: the node
-looks at the same figure itself, about once a second. `none`: not at all.
+imported. The training set, which nodes share as well, counts for nobody. `rlimit`: the
+node asks the kernel to refuse it what goes beyond (`edgenet.node.memory`), and looks at the same
+figure itself, about once a second. `accounting`: it only looks. `none`: not at all.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from edgenet.topology.spec import Topology
 from edgenet.units import format_memory
 
 _LEAST_BYTES = 16 * 2**20
+_OWN = "rlimit" if sys.platform == "linux" else "accounting"
+"""What needs neither root nor a launcher; elsewhere the limit counts other memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Limiting:
     """How devices' limits are enforced."""
 
     used: str
-    """'cgroup', 'accounting' or 'none'."""
+    """'cgroup', 'rlimit', 'accounting' or 'none'."""
     why: str
     """Why this one."""
 
@@ -56,13 +60,13 @@ def choose(topology: Topology) -> Limiting:
     asked, trees = topology.limits, cgroups.find()
     if asked == "cgroup" and isinstance(trees, str):
         raise InputError(
-            f"{topology.where('limits')}: limits is cgroup, but {trees}; use auto, accounting or "
-            "none, or run as root on a system with control groups"
+            f"{topology.where('limits')}: limits is cgroup, but {trees}; use auto, rlimit, "
+            "accounting or none, or run as root on a system with control groups"
         )
     if asked != "auto":
         return Limiting(used=asked, why="asked for by name")
     if isinstance(trees, str):
-        return Limiting(used="accounting", why=trees)
+        return Limiting(used=_OWN, why=trees)
     return Limiting(used="cgroup", why=f"control groups, version {trees.version}, as root")
 
 
@@ -79,13 +83,13 @@ def elsewhere(topology: Topology, *, engine: bool = False) -> Limiting:
     if topology.limits == "cgroup" and not engine:
         raise InputError(
             f"{topology.where('limits')}: limits is cgroup, but only `edgenet run` and containers "
-            "have that; use auto, accounting or none"
+            "have that; use auto, rlimit, accounting or none"
         )
-    if topology.limits in ("none", "accounting"):
+    if topology.limits in ("none", "accounting", "rlimit"):
         return Limiting(used=topology.limits, why="asked for by name")
     if engine:
         return Limiting(used="engine", why="the containers' own limits")
-    return Limiting(used="accounting", why="the nodes are not children of `edgenet run`")
+    return Limiting(used=_OWN, why="the nodes are not children of `edgenet run`")
 
 
 class Held:
@@ -159,7 +163,7 @@ def _make(groups: Mapping[str, Group], topology: Topology) -> None:
     except OSError as error:
         raise InputError(
             f"{topology.where('limits')}: the kernel refused a control group: {error}; set limits "
-            "to accounting"
+            "to rlimit"
         ) from None
 
 

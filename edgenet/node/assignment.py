@@ -46,7 +46,7 @@ class Assignment:
     host_flops: float | None = None
     """The host's calibrated training speed in FLOP/s; None = devices are not slowed down."""
     limits: str = "accounting"
-    """What holds nodes to their devices: 'cgroup', 'engine', 'accounting' or 'none'."""
+    """What holds nodes to their devices: 'cgroup', 'engine', 'rlimit', 'accounting' or 'none'."""
     shared_bytes: int | None = None
     """Of what the node had resident at its start, what counts; None = all."""
     address: str = "127.0.0.1"

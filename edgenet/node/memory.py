@@ -1,9 +1,11 @@
 """A device's memory: a node that holds more than its device has ends, and says so.
 
 By accounting, the resident set is read at every sample of the node's meters; a node that outgrows
-its device between two samples is found at the next one. By control groups (`edgenet.launchers`) the
-kernel ends the node at the very page, and the words are found here afterwards. Both count what the
-node itself took, and Python and torch, which a board would hold too.
+its device between two samples is found at the next one. By a resource limit (RLIMIT_DATA, which
+on Linux counts private memory that can be written, whether it was touched or not) the kernel
+refuses what goes beyond, and the allocation fails; the samples stay. By control groups
+(`edgenet.launchers`) the kernel ends the node at the very page, and the words are found here
+afterwards. All count what the node itself took, and Python and torch, which a board would hold too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -68,6 +71,25 @@ class MemoryLimit:
             os.kill(os.getpid(), signal.SIGTERM)
 
     @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Run the body; the kernel refuses it more memory than the device has left now. Threads
+        that are started in it count with the whole of their stacks, so start them before."""
+        limit = self._device.memory_bytes
+        before, most = resource.getrlimit(resource.RLIMIT_DATA)
+        if limit is None:
+            yield
+            return
+        left = max(0, limit - (self._read() - self._not_counted))
+        lowered = _data_bytes() + left
+        if most != resource.RLIM_INFINITY:
+            lowered = min(lowered, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (lowered, most))
+        try:
+            yield
+        finally:  # what is left to say must find room
+            resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+
+    @contextmanager
     def kept(self, more: Callable[[], str] = str) -> Iterator[None]:
         """Run the body; raise NodeError instead of Interrupted if it was ended from here. What
         `more` returns goes to the end of the sentence."""
@@ -77,6 +99,14 @@ class MemoryLimit:
             if self.broken is None:
                 raise
             raise NodeError(self.broken + more()) from None
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA is held against: VmData of proc(5)."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmData:"):
+            return 1024 * int(line.split()[1])
+    raise OSError("/proc/self/status has no VmData")
 
 
 def tell_outgrown(plan: Plan, node: str, run_dir: Path) -> None:

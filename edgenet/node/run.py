@@ -51,6 +51,8 @@ class Body:
     """How many times slower than this host it is."""
     memory: MemoryLimit | None = None
     """Watches its memory; None = the kernel does, or nobody: a host is not its own emulation."""
+    refuses: bool = False
+    """What goes beyond its memory is refused, too."""
 
 
 def run_node(assignment: Assignment) -> int:
@@ -74,7 +76,7 @@ def run_node(assignment: Assignment) -> int:
 def _run(assignment: Assignment, journal: Journal) -> int:
     """Raises CannotWrite when the journal could not be written."""
     name, plan, memory = assignment.name, assignment.plan, None
-    if assignment.limits == "accounting":
+    if assignment.limits in ("accounting", "rlimit"):
         memory = MemoryLimit(name, plan.topology.device(name), shared_bytes=assignment.shared_bytes)
     try:
         with _signals_raise():
@@ -85,7 +87,11 @@ def _run(assignment: Assignment, journal: Journal) -> int:
                 probe(assignment, groups, shared)
                 if assignment.probe is None or not assignment.probe.only:
                     journal.event("joined")  # from here on links change; they are measured before
-                    body = Body(factor=factor, memory=memory if factor > 1 else None)
+                    body = Body(
+                        factor=factor,
+                        memory=memory if factor > 1 else None,
+                        refuses=assignment.limits == "rlimit",
+                    )
                     play(plan, name, groups, shared, body, assignment.run_dir, assignment.resume)
             shared.meter.write(journal)  # what still waited to be sent when the role ended
             journal.event("end", status="done", code=DONE)
@@ -143,7 +149,9 @@ def play(
         plan=plan, seat=seat, groups=groups, shared=shared, factor=body.factor, run_dir=run_dir,
         resume=resume,
     )  # fmt: skip
-    kept = nullcontext() if body.memory is None else body.memory.kept(bench.plight)
+    memory = body.memory
+    kept = nullcontext() if memory is None else memory.kept(bench.plight)
+    refused = memory.refused() if memory is not None and body.refuses else nullcontext()
 
     def beside() -> None:
         bench.traffic()
@@ -160,7 +168,7 @@ def play(
         power=None if sensor is None else power.HostMeter(sensor),
     ):
         try:
-            with kept, allocating(_TOO_SMALL.format(name)):
+            with kept, refused, allocating(_TOO_SMALL.format(name)):
                 plan.role(seat.role).play(bench)
         except BaseException:
             bench.keeping.close(done=False)

@@ -24,7 +24,7 @@ __all__ = ["SHAPING", "dump", "load", "loads"]
 SHAPING = ("auto", "netem", "relay", "paced", "none")
 """Shaping back ends that a file may ask for."""
 
-LIMITS = ("auto", "cgroup", "accounting", "none")
+LIMITS = ("auto", "cgroup", "rlimit", "accounting", "none")
 """What may hold nodes to their devices' memory and cores."""
 
 

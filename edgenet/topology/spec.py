@@ -218,8 +218,8 @@ class Topology:
     """Profiles of its own (`devices:` in the file), by the names that nodes use."""
     shaping: str = "auto"
     limits: str = "auto"
-    """What holds nodes to their devices' memory and cores: 'auto', 'cgroup', 'accounting' (memory
-    only), 'none'."""
+    """What holds nodes to their devices' memory and cores: 'auto', 'cgroup', 'rlimit' and
+    'accounting' (memory only), 'none'."""
     seed: int = 0
     carbon_kg_per_kwh: float = CARBON_KG_PER_KWH
     """Carbon intensity of the electricity that the nodes use (`carbon:` in the file)."""
