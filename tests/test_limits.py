@@ -90,6 +90,14 @@ def test_without_them_nodes_are_held_by_a_resource_limit(monkeypatch: pytest.Mon
     assert limits.choose(loads(dump(spec), "t.yaml", ["limits=none"])).used == "none"
 
 
+def test_only_linux_has_the_resource_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_OWN", "accounting")
+    asked = loads(dump(topology("fedavg", 2)), "t.yaml", ["limits=rlimit"])
+    for ask in (limits.choose, limits.elsewhere):
+        with pytest.raises(InputError, match="limits is rlimit, but only Linux"):
+            ask(asked)
+
+
 def test_who_is_not_forked_here_is_held_by_a_resource_limit_or_an_engine() -> None:
     spec = topology("fedavg", 2)
     assert limits.elsewhere(spec).used == "rlimit"

@@ -58,6 +58,7 @@ def choose(topology: Topology) -> Limiting:
         InputError: the topology asks for what this machine cannot do.
     """
     asked, trees = topology.limits, cgroups.find()
+    _check(topology)
     if asked == "cgroup" and isinstance(trees, str):
         raise InputError(
             f"{topology.where('limits')}: limits is cgroup, but {trees}; use auto, rlimit, "
@@ -80,6 +81,7 @@ def elsewhere(topology: Topology, *, engine: bool = False) -> Limiting:
     Raises:
         InputError: the topology asks for what there is not.
     """
+    _check(topology)
     if topology.limits == "cgroup" and not engine:
         raise InputError(
             f"{topology.where('limits')}: limits is cgroup, but only `edgenet run` and containers "
@@ -90,6 +92,14 @@ def elsewhere(topology: Topology, *, engine: bool = False) -> Limiting:
     if engine:
         return Limiting(used="engine", why="the containers' own limits")
     return Limiting(used=_OWN, why="the nodes are not children of `edgenet run`")
+
+
+def _check(topology: Topology) -> None:
+    if topology.limits == "rlimit" != _OWN:
+        raise InputError(
+            f"{topology.where('limits')}: limits is rlimit, but only Linux counts private memory "
+            "there; use auto, accounting or none"
+        )
 
 
 class Held:
