@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import mmap
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,25 @@ def test_a_node_that_outgrows_its_device_ends_with_a_sentence(
     with pytest.raises(NodeError, match=said):
         interrupted(limit)
     assert len(stopped) == 1
+
+
+def test_pages_of_files_are_no_growth_of_a_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What all nodes share has the libraries' pages in it; a forked node meets them anew."""
+    monkeypatch.setattr(memory, "_handled", lambda number: False)
+    size = 32 * 2**20
+    (tmp_path / "library").write_bytes(bytes(size))
+    device = dataclasses.replace(PROFILES["pi1"], memory_bytes=size)
+    limit = MemoryLimit("pi1", device, shared_bytes=size // 2)
+    with (tmp_path / "library").open("rb") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+            assert sum(pages[:: mmap.PAGESIZE]) == 0
+            limit.check()
+    assert limit.broken is None
+    kept = b"x" * size
+    limit.check()
+    assert limit.broken is not None, len(kept)
 
 
 def test_another_interruption_stays_one() -> None:

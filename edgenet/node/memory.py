@@ -50,7 +50,7 @@ class MemoryLimit:
         shared_bytes: int | None = None,
     ) -> None:
         self._node, self._device = node, device
-        self._read = read or (lambda: int(psutil.Process().memory_info().rss))
+        self._read = read or (_resident if shared_bytes is None else _private)
         self._not_counted = 0 if shared_bytes is None else self._read() - shared_bytes
         self.broken: str | None = None
         """The sentence that the node ends with, once it holds too much."""
@@ -99,6 +99,16 @@ class MemoryLimit:
             if self.broken is None:
                 raise
             raise NodeError(self.broken + more()) from None
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _private() -> int:
+    """Without the pages of files: those of libraries are in what all nodes share already, and come
+    into a forked node anew, when it first meets them."""
+    return _resident() - int(getattr(psutil.Process().memory_info(), "shared", 0))
 
 
 def _data_bytes() -> int:
