@@ -240,6 +240,31 @@ class Stage:
         self.told.append((number.name, node))
 
 
+STAGED = (
+    "nodes: {hub: {}, a: {}, b: {}}\nlinks: {l: {base: hub, members: [a, b]}}\n"
+    "train: {scheme: fedavg}\n"
+)
+STAGED_SEATS = [
+    Seat(name=name, role="x", device="host", essential=name == "hub") for name in ("hub", "a", "b")
+]
+
+
+def test_who_is_to_start_while_it_still_leaves_starts_when_it_has_left(tmp_path: Path) -> None:
+    text = STAGED + "events: [{at: 1 ms, stop: a}, {at: 2 ms, start: a}]\n"
+    run, referee, stage = new_run_dir(tmp_path, "scene"), Referee(seats=STAGED_SEATS), Stage()
+    comings = Comings(run, loads(text), referee, stage, lambda *_: None, print)
+    Start.of(run.path).mark(1.0)  # both are due
+    for _ in range(3):
+        comings.look()
+    assert stage.told == [("SIGTERM", "a")]
+    referee.ended("a", 130, None, 0.0)
+    assert not comings.ended("a")
+    comings.look()
+    assert stage.told == [("SIGTERM", "a"), ("start", "a")]
+    comings.close()
+    assert [event.text("what") for event in launcher_events(run)] == ["stop", "start"]
+
+
 @pytest.mark.parametrize(
     ("point", "later", "told"),
     [
@@ -254,17 +279,15 @@ class Stage:
 def test_who_had_come_or_left_by_then_is_there_or_not(
     point: Point, later: set[str], told: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    text = (
-        "nodes: {hub: {}, a: {}, b: {}}\nlinks: {l: {base: hub, members: [a, b]}}\n"
-        "train: {scheme: fedavg}\nevents: [{at: round 2, start: b}, {at: round 4, stop: a}, "
-        "{at: round 5, kill: b}, {at: round 6, start: a}]\n"
+    run, text = (
+        new_run_dir(tmp_path, "scene"),
+        STAGED
+        + (
+            "events: [{at: round 2, start: b}, {at: round 4, stop: a}, {at: round 5, kill: b}, "
+            "{at: round 6, start: a}]\n"
+        ),
     )
-    run = new_run_dir(tmp_path, "scene")
-    seats = [
-        Seat(name=name, role="x", device="host", essential=name == "hub")
-        for name in ["hub", "a", "b"]
-    ]
-    referee, stage = Referee(seats=seats), Stage()
+    referee, stage = Referee(seats=STAGED_SEATS), Stage()
     comings = Comings(run, loads(text), referee, stage, lambda *_: None, print, point=point)
     assert comings.later == later == referee.absent
     Start.of(run.path).mark()

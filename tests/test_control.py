@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from test_launch_local import Launcher
 from edgenet.channels import Orders, Timeline, channel
 from edgenet.errors import InputError
 from edgenet.launchers.conductor import Conductor
-from edgenet.launchers.control import ask, short_name
+from edgenet.launchers.control import Control, ask, short_name
+from edgenet.launchers.policy import Referee
+from edgenet.launchers.supervisor import StopSignals, Supervisor
 from edgenet.links.pace import hold
 from edgenet.meters import Journal
 from edgenet.results.rounds import read_rounds
@@ -179,6 +182,20 @@ def test_an_order_that_cannot_be_changes_nothing(
     with conductor, pytest.raises(InputError, match=said):
         conductor.order(order)
     assert orders.new() == []
+
+
+def test_an_order_that_comes_before_the_nodes_waits_for_them(tmp_path: Path) -> None:
+    conductor, orders = orders_to(tmp_path, "paced")
+    (folder,) = tmp_path.iterdir()
+    run, nobody = RunDir(folder), Referee(seats=())
+    supervisor = Supervisor(StopSignals())
+    with conductor, Control(run, conductor, supervisor, nobody) as control:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, run, {"cut": "air"})
+            assert not wait([asked], timeout=0.2).done
+            assert orders.new() == []
+            control.serve()
+            assert asked.result(timeout=WAIT_S) == "air is cut"
 
 
 def test_links_that_pace_themselves_are_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,21 @@ def test_nobody_there_says_who_and_how_long(server: RendezvousServer) -> None:
             alone.dial("hub", timeout_s=0.3)
         with pytest.raises(LinkTimeout, match=r"p2 did not join .*it never called"):
             alone.accept("p2", timeout_s=0.1)
+
+
+def test_an_attempt_that_is_cut_short_does_not_hide_why_those_before_it_failed(
+    server: RendezvousServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = endpoint(server, "p1")
+    cut_short = LinkTimeout("p1", "hub", "did not finish the handshake in time")
+    failures = chain([ConnectionError("its door is shut")], repeat(cut_short))
+
+    def attempt(peer: str, deadline: float) -> WireLink:
+        raise next(failures)
+
+    monkeypatch.setattr(alone, "_dial_once", attempt)
+    with closing(alone), pytest.raises(LinkTimeout, match="its door is shut"):
+        alone.dial("hub", timeout_s=0.3)
 
 
 def test_without_a_rendezvous_the_message_says_so() -> None:
