@@ -98,7 +98,8 @@ class Listener:
         if self._closed:
             return
         self._closed = True
-        os.write(self._wakeup[1], b"\0")
+        with suppress(BrokenPipeError):  # its thread was awake, and has seen it by itself
+            os.write(self._wakeup[1], b"\0")
         self._thread.join(1.0)
         os.close(self._wakeup[1])
 
