@@ -101,6 +101,13 @@ class Stage:
         came, self.came = self.came, []
         return came
 
+    def has_from(self, name: str) -> None:
+        """Wait until a message of `name` lies at the server."""
+        end = time.monotonic() + PATIENCE_S
+        while self.group[name].waiting_since() is None:
+            assert time.monotonic() < end, f"nothing came from {name}"
+            threading.Event().wait(0.01)
+
     def end(self) -> None:
         """The server must have come to its end by itself."""
         self.thread.join(PATIENCE_S)
@@ -140,10 +147,14 @@ def play(
     uploads: Mapping[str, tuple[Tensor, Tensor]],
     tail: nn.Module,
     among: Iterable[str] = (),
+    late: str = "",
 ) -> None:
-    """Send uploads, and hold what comes back to the reference."""
-    for name, items in uploads.items():
-        stage.far[name].send(*items)
+    """Send uploads, and hold what comes back to the reference. Nobody waits for who is `late`: its
+    upload is there before the others'."""
+    for name in sorted(uploads, key=lambda name: name != late):
+        stage.far[name].send(*uploads[name])
+        if name == late:
+            stage.has_from(name)
     for name, expected in step(tail, uploads, among).items():
         got = stage.far[name].recv(timeout_s=PATIENCE_S)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
