@@ -100,8 +100,9 @@ def test_compare_runs_a_changed_scheme_again(tmp_path: Path) -> None:
     (run / "own.py").write_bytes(made.code.content)
     (run / "run.json").write_text('{"exit_code": 0, "topology": "t"}', encoding="utf-8")
     code = (made.code.file, made.code.content)
+    text = dump(made.topology)
     same = compare.Point(
-        scheme="own", seed=0, overrides=(), topology=dump(made.topology), code=code
+        scheme="own", seed=0, overrides=(), topology=text, launcher="local", code=code
     )
     found = compare._earlier(run.parent, same)
     assert found is not None

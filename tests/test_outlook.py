@@ -17,6 +17,7 @@ from edgenet.cli.plan import about
 from edgenet.errors import InputError, TopologyError
 from edgenet.node.costing import Costs
 from edgenet.node.predictions import PREDICTED, Outlook, changes, predict
+from edgenet.shaping import cgroups
 from edgenet.topology.load import dump
 from edgenet.topology.spec import Topology
 
@@ -163,6 +164,13 @@ def test_to_run_a_candidate_takes_no_settings_of_others() -> None:
 # ---- the command -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def small_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command takes its own size for that of a node without anything; this one has tests."""
+    monkeypatch.setattr(cgroups, "resident_bytes", lambda: 250_000_000)
+
+
+@pytest.mark.usefixtures("small_process")
 def test_the_command_ranks_the_candidates_and_draws_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +188,7 @@ def test_the_command_ranks_the_candidates_and_draws_them(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("small_process")
 def test_the_command_tells_how_to_run_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
