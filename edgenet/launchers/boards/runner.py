@@ -146,7 +146,7 @@ def carry_out(wire: Wire, order: Order, stop: StopSignals, limit_s: float | None
             _end(process, 0.0)
             reader.join(5.0)
         wire.send(**{"is": "ended", "code": process.returncode})
-        _hand_over(wire, kept.out(folder), stop)
+        _hand_over(wire, kept.out(folder))
         if _wanted_no_more(wire, stop):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -201,13 +201,13 @@ def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     process.wait()
 
 
-def _hand_over(wire: Wire, run: Path | None, stop: StopSignals) -> None:
+def _hand_over(wire: Wire, run: Path | None) -> None:
     """Send every file of the run but its checkpoints, which are of use here only."""
     files = [] if run is None else [path for path in run.rglob("*") if path.is_file()]
     for path in sorted(each for each in files if each.suffix not in (".ckpt", ".part")):
         name = path.relative_to(str(run)).as_posix()
         with path.open("rb") as file:
-            while not (wire.ended or stop.count):
+            while not wire.ended:
                 piece = file.read(PIECE_BYTES)
                 data = base64.b64encode(piece).decode()
                 wire.send(**{"is": "file", "path": name, "data": data})
